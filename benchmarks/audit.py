@@ -30,10 +30,10 @@ def estimates(loop, now):
     state = loop.states[now]
     n = len(state.right)
     audit, rounds = loop.audit[:n], loop.rounds[:n]
-    right, drawn = int(state.right.sum()), state.right[audit]
+    right, audit_right = int(state.right.sum()), state.right[audit]
     return state.rest, {
         "audit": audit_accuracy(state.right, state.confidence, audit, rounds, state.left, state.rest_confidence),
-        "audit images alone": (drawn.mean(), *share_interval(int(drawn.sum()), len(drawn))),
+        "audit images alone": (audit_right.mean(), *share_interval(int(audit_right.sum()), len(audit_right))),
         "cross-validation": (right / n, *cross_validated_interval(right, n)),
         "mean confidence": (state.rest_confidence, np.nan, np.nan),
     }
@@ -44,17 +44,17 @@ def main():
     for (data, encoder, query, audit), loops in stored(Path(sys.argv[1])).items():
         for loop in loops:
             for now in ROUNDS:
-                truth, found = estimates(loop, now)
-                labels, drawn = len(loop.states[now].right), (now + 1) * audit
+                truth, by_method = estimates(loop, now)
+                labels, audit_images = len(loop.states[now].right), (now + 1) * audit
                 for where in ((data, encoder), ("all", "all")):
-                    for method, values in found.items():
-                        key = (*where, query, labels, drawn, method)
+                    for method, values in by_method.items():
+                        key = (*where, query, labels, audit_images, method)
                         groups.setdefault(key, []).append((truth, *values))
     rows = []
-    for (data, encoder, query, labels, drawn, method), values in groups.items():
+    for (data, encoder, query, labels, audit_images, method), values in groups.items():
         truth, estimate, low, high = np.array(values).T
         row = {**machine(), "numpy": np.__version__, "data": data, "encoder": encoder, "query": query}
-        row |= {"labels": labels, "audit_images": drawn, "method": method, "loops": len(values)}
+        row |= {"labels": labels, "audit_images": audit_images, "method": method, "loops": len(values)}
         row |= {"truth": f"{truth.mean():.4f}", "estimate": f"{estimate.mean():.4f}"}
         row["error"] = f"{np.sqrt(((estimate - truth) ** 2).mean()):.4f}"
         if np.isfinite(low).all():

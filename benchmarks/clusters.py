@@ -26,9 +26,9 @@ CLAIM = 0.80
 
 
 def timed(*words):
-    started = time.perf_counter()
+    start = time.perf_counter()
     initpools(*words)
-    return time.perf_counter() - started
+    return time.perf_counter() - start
 
 
 def main():
@@ -37,7 +37,7 @@ def main():
         where = ["--run", Path(folder) / "run", "--threads", threads]
         first = timed("pretrain", "simclr", "--dataset", file, *where, "--set", f"pretrain.epochs={simclr}")
         second = timed("pretrain", "scan", *where, "--set", f"pretrain.epochs={scan}")
-        found = tomli.loads((Path(folder) / "run/pretrain/scan/step.toml").read_text())["outcome"]
+        outcome = tomli.loads((Path(folder) / "run/pretrain/scan/step.toml").read_text())["outcome"]
     row = {
         **machine(),
         "torch": torch.__version__,
@@ -47,11 +47,11 @@ def main():
         "simclr_seconds": f"{first:.0f}",
         "scan_epochs": scan,
         "scan_seconds": f"{second:.0f}",
-        **{key: f"{value:.4f}" for key, value in found.items() if key.startswith(("train_", "test_"))},
+        **{key: f"{value:.4f}" for key, value in outcome.items() if key.startswith(("train_", "test_"))},
     }
     record("clusters", row)
     show(row)
-    print(f"The claim (test_acc at least {CLAIM}) {'holds' if found['test_acc'] >= CLAIM else 'does not hold'}.")
+    print(f"The claim (test_acc at least {CLAIM}) {'holds' if outcome['test_acc'] >= CLAIM else 'does not hold'}.")
 
 
 if __name__ == "__main__":

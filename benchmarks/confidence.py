@@ -65,16 +65,16 @@ class Images:
         """Read a run, or a folder of embeddings in one."""
         folder = path if path.parent.name == "embed" else path / "embed" / "efficientnet-lite0"
         if not folder.exists():
-            made = sorted((path / "embed").glob("*/step.toml"), key=lambda file: file.stat().st_mtime)
-            folder = made[-1].parent
+            steps = sorted((path / "embed").glob("*/step.toml"), key=lambda file: file.stat().st_mtime)
+            folder = steps[-1].parent
         run = folder.parent.parent
         self.name, self.encoder = run.name, folder.name
         items = pd.read_csv(run / "data" / "items.csv", dtype={"label": str}, keep_default_na=False)
         labels = items.loc[items["split"] == "train", "label"].to_numpy()
-        kept = np.flatnonzero(np.load(run / "data" / "kept.npy"))
+        candidates = np.flatnonzero(np.load(run / "data" / "kept.npy"))
         embeddings = np.load(folder / "train.npy", mmap_mode="r")
-        apply = scaling(np.asarray(embeddings[kept]), "each")
-        rows = kept[np.sort(generator(0, "confidence").permutation(len(kept))[:IMAGES])]
+        apply = scaling(np.asarray(embeddings[candidates]), "each")
+        rows = candidates[np.sort(generator(0, "confidence").permutation(len(candidates))[:IMAGES])]
         self.raw = np.asarray(embeddings[rows], dtype=np.float32)
         self.inputs = apply(self.raw)
         self.labels = np.unique(labels[rows], return_inverse=True)[1].astype(np.int64)
@@ -91,24 +91,24 @@ def pool(images, kind, seed):
     if kind == "random":
         return half[: LABELS[-1]]
     half = np.sort(half)
-    bought = choose("typiclust", {"embeddings": images.raw[half]}, BATCH, seed=seed).indices
-    while len(bought) < LABELS[-1]:
-        rows = half[bought]
+    picks = choose("typiclust", {"embeddings": images.raw[half]}, BATCH, seed=seed).indices
+    while len(picks) < LABELS[-1]:
+        rows = half[picks]
         fits = SubsetFits(images.inputs[rows], images.labels[rows], images.classes)
         head = fits.heads(fits.solve(np.ones((1, len(rows)), bool)))[0]
         gaps = margins(softmax(images.inputs[half] @ head[:-1].astype(np.float32) + head[-1]))
-        gaps[bought] = np.inf
-        bought = np.concatenate([bought, np.argsort(gaps, kind="stable")[:BATCH]])
-    return half[bought]
+        gaps[picks] = np.inf
+        picks = np.concatenate([picks, np.argsort(gaps, kind="stable")[:BATCH]])
+    return half[picks]
 
 
 def quality(logits, labels, temperature):
     """Values of `CALIBRATION`: temperature, log-likelihood, Brier score, calibration error, mean confidence."""
     probs = softmax(logits / temperature)
-    chosen = probs[np.arange(len(labels)), labels]
-    loss, brier = -np.log(np.maximum(chosen, 1e-12)).mean(), ((probs**2).sum(1) - 2 * chosen + 1).mean()
-    found = (temperature, loss, brier, calibration_error(probs, labels), probs.max(1).mean())
-    return dict(zip(CALIBRATION, found, strict=True))
+    likelihood = probs[np.arange(len(labels)), labels]
+    loss, brier = -np.log(np.maximum(likelihood, 1e-12)).mean(), ((probs**2).sum(1) - 2 * likelihood + 1).mean()
+    values = (temperature, loss, brier, calibration_error(probs, labels), probs.max(1).mean())
+    return dict(zip(CALIBRATION, values, strict=True))
 
 
 def simulate(images, kind, loop, nested):
@@ -122,8 +122,8 @@ def simulate(images, kind, loop, nested):
         fits = SubsetFits(images.inputs[rows], labels, images.classes)
         full = fits.solve(np.ones((1, count), bool))[0]
         # Stratified as in the loop, then as in the paper: at random.
-        stratified = assign_folds(labels, np.arange(count), derive(seed, "stratified"))[None]
-        logits, _ = cross_validated(fits, full, stratified)
+        folds = assign_folds(labels, np.arange(count), derive(seed, "stratified"))[None]
+        logits, _ = cross_validated(fits, full, folds)
         line = {
             "loop": loop,
             "labels": count,
@@ -145,14 +145,14 @@ def simulate(images, kind, loop, nested):
     wide = images.logits(np.concatenate(heads, axis=1)).reshape(len(images.labels), len(LABELS), -1)
     for place, (line, logits) in enumerate(lines):
         rest = np.delete(np.arange(len(images.labels)), order[: line["labels"]])
-        found, truth = wide[rest, place], images.labels[rest]
-        line["truth"] = (found.argmax(1) == truth).mean()
-        known = images.labels[order[: line["labels"]]]
+        rest_logits, truth = wide[rest, place], images.labels[rest]
+        line["truth"] = (rest_logits.argmax(1) == truth).mean()
+        label_codes = images.labels[order[: line["labels"]]]
         for prior in PRIORS:
             line |= {f"{name}-{prior:g}": np.nan for name in CALIBRATION}
             if line["loop"] < CALIBRATED:
-                t = fit_temperature(logits, known, prior) if prior else 1.0
-                line |= {f"{name}-{prior:g}": value for name, value in quality(found, truth, t).items()}
+                t = fit_temperature(logits, label_codes, prior) if prior else 1.0
+                line |= {f"{name}-{prior:g}": value for name, value in quality(rest_logits, truth, t).items()}
         yield line
 
 
@@ -180,21 +180,21 @@ def coverage(lines):
     for count, group in lines.groupby("labels"):
         records = group.to_dict("records")
         for method in METHODS:
-            known = [each for each in records if np.isfinite(estimate(method, each))]
-            if not known:
+            estimates = [each for each in records if np.isfinite(estimate(method, each))]
+            if not estimates:
                 continue
-            truth = np.array([each["truth"] for each in known])
-            low, high = np.array([interval_of(method, each) for each in known]).T
+            truth = np.array([each["truth"] for each in estimates])
+            low, high = np.array([interval_of(method, each) for each in estimates]).T
             inside = (low <= truth) & (truth <= high)
             usual = np.array([np.diff(wilson_interval(each, count))[0] for each in truth])
             yield {
                 "labels": count,
                 "method": method,
-                "loops": len(known),
+                "loops": len(estimates),
                 "truth": f"{truth.mean():.4f}",
-                "estimate": f"{np.mean([estimate(method, each) for each in known]):.4f}",
+                "estimate": f"{np.mean([estimate(method, each) for each in estimates]):.4f}",
                 "coverage": f"{inside.mean():.4f}",
-                "coverage_error": f"{np.sqrt(inside.mean() * (1 - inside.mean()) / len(known)):.4f}",
+                "coverage_error": f"{np.sqrt(inside.mean() * (1 - inside.mean()) / len(estimates)):.4f}",
                 "truth_above": f"{(truth > high).mean():.4f}",
                 "truth_below": f"{(truth < low).mean():.4f}",
                 "width": f"{(high - low).mean():.4f}",
@@ -229,26 +229,28 @@ def summarize(folder):
 def work(folder, kind, images, loops, nested):
     """Add at most a block of loops to a file; say whether some are left."""
     file = folder / f"{images.name}+{images.encoder}+{kind}.csv"
-    done = len(pd.read_csv(file)) // len(LABELS) if file.exists() else 0
-    found = [
-        line for loop in range(done, min(done + BLOCK, loops)) for line in simulate(images, kind, loop, loop < nested)
+    loops_done = len(pd.read_csv(file)) // len(LABELS) if file.exists() else 0
+    lines = [
+        line
+        for loop in range(loops_done, min(loops_done + BLOCK, loops))
+        for line in simulate(images, kind, loop, loop < nested)
     ]
-    if found:
+    if lines:
         with file.open("a", newline="") as stream:
-            writer = csv.DictWriter(stream, found[0], lineterminator="\n")
-            if not done:
+            writer = csv.DictWriter(stream, lines[0], lineterminator="\n")
+            if not loops_done:
                 writer.writeheader()
-            writer.writerows(found)
-    return done + BLOCK < loops
+            writer.writerows(lines)
+    return loops_done + BLOCK < loops
 
 
 def main():
     folder, kind, loops, nested = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
     folder.mkdir(parents=True, exist_ok=True)
-    left = [Images(Path(run)) for run in sys.argv[5:]]
+    open_images = [Images(Path(run)) for run in sys.argv[5:]]
     try:
-        while left:
-            left = [each for each in left if work(folder, kind, each, loops, nested)]
+        while open_images:
+            open_images = [each for each in open_images if work(folder, kind, each, loops, nested)]
     finally:
         summarize(folder)
 

@@ -98,10 +98,10 @@ def mundig_kcenter(points, budget):
     def run():
         selection = Selection()
         selection.add_diversifying_strategy(embeddings=rows, strength=1.0)
-        found = selection.run_selection(
+        picks = selection.run_selection(
             preselected_indices=[first], n_total_samples=len(rows), n_samples_to_select=budget
         )
-        return np.array(found)
+        return np.array(picks)
 
     return run
 

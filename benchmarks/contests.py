@@ -132,22 +132,24 @@ def label(strategy, knobs):
 
 def contests(specs, n, budget):
     """What is to run: of the names given, or all; at the size given, or at each one's own."""
-    chosen = []
+    selection = []
     for name, knobs in map(parsed, specs or from_embeddings_alone()):
         if knobs:
             itself = Peer("its defaults", "initpools", partial(contestants.ours, strategy=name, knobs={}))
-            chosen.append(Contest(name, *LARGE, (itself,), knobs))
+            selection.append(Contest(name, *LARGE, (itself,), knobs))
             continue
         own = [contest for contest in CONTESTS if contest.strategy == name]
         alone = Contest(name, *LARGE)
-        chosen += own if any((one.n, one.budget) == LARGE for one in own) else [*own, alone]
-    sized = [
+        selection += own if any((one.n, one.budget) == LARGE for one in own) else [*own, alone]
+    with_sizes = [
         replace(one, n=n or one.n, budget=(n or one.n) if one.budget == one.n else budget or one.budget)
-        for one in chosen
+        for one in selection
     ]
     # At a given size nobody runs by itself who runs against a peer.
-    done = {(one.strategy, one.n, one.budget) for one in sized if one.peers}
-    return [one for one in sized if one.peers or one.classes or (one.strategy, one.n, one.budget) not in done]
+    against_peers = {(one.strategy, one.n, one.budget) for one in with_sizes if one.peers}
+    return [
+        one for one in with_sizes if one.peers or one.classes or (one.strategy, one.n, one.budget) not in against_peers
+    ]
 
 
 def ball_radius(points, budget):
@@ -175,11 +177,11 @@ def warmed_up(contest, who, points, radius):
 
 def work():
     """The worker: the memory of one contestant, or the times of all, by turns, and what their picks are worth."""
-    given = task()
-    contest = contests(given["names"], given["n"], given["budget"])[given["number"]]
-    points, radius = np.load(given["file"]), given["radius"]
-    if given["who"] is not None:
-        answer(bytes=measured(warmed_up(contest, given["who"], points, radius))[2])
+    job = task()
+    contest = contests(job["names"], job["n"], job["budget"])[job["number"]]
+    points, radius = np.load(job["file"]), job["radius"]
+    if job["who"] is not None:
+        answer(bytes=measured(warmed_up(contest, job["who"], points, radius))[2])
         return
     runs, failures = {OURS: warmed_up(contest, OURS, points, radius)}, {}
     for who in range(len(contest.peers)):
@@ -187,9 +189,9 @@ def work():
             runs[who] = warmed_up(contest, who, points, radius)
         except ImportError as error:
             failures[who] = str(error)
-    seconds, picks = by_turns(runs, 1 if given["once"] else ROUNDS)
+    seconds, picks = by_turns(runs, 1 if job["once"] else ROUNDS)
     objective = quality.OBJECTIVES.get(contest.strategy, quality.OTHERS)[1]
-    found = {
+    results = {
         who: {
             "seconds": min(times),
             "value": None if contest.classes else objective(points, picks[who], radius),
@@ -197,7 +199,7 @@ def work():
         }
         for who, times in seconds.items()
     }
-    answer(found=found, failures=failures)
+    answer(found=results, failures=failures)
 
 
 def by_turns(runs, rounds):
@@ -206,9 +208,9 @@ def by_turns(runs, rounds):
     for _ in range(rounds):
         for who, run in runs.items():
             if not seconds[who] or min(seconds[who]) <= PATIENCE:
-                started = time.perf_counter()
+                start = time.perf_counter()
                 picks[who] = run()
-                seconds[who].append(time.perf_counter() - started)
+                seconds[who].append(time.perf_counter() - start)
     return seconds, picks
 
 
@@ -217,24 +219,24 @@ def lines(contest, work, data):
     points = np.load(work["file"], mmap_mode="r")
     if contest.strategy == "probcover":
         work = {**work, "radius": ball_radius(points, contest.budget)}
-    timed = in_process(__file__, {**work, "who": None}, work["threads"])
-    if timed["status"] != "done":
+    timing = in_process(__file__, {**work, "who": None}, work["threads"])
+    if timing["status"] != "done":
         print(
-            f"{label(contest.strategy, contest.knobs)}: the timing {timed['status']}, so there is no line of it.",
+            f"{label(contest.strategy, contest.knobs)}: the timing {timing['status']}, so there is no line of it.",
             flush=True,
         )
         return
     memory = {
         int(who): in_process(__file__, {**work, "who": int(who)}, work["threads"]).get("bytes")
-        for who in timed["found"]
+        for who in timing["found"]
         if not work["once"]
     }
-    ours = timed["found"][str(OURS)]
+    ours = timing["found"][str(OURS)]
     for who, peer in enumerate(contest.peers or [NOBODY]):
-        theirs = timed["found"].get(str(who), {})
+        theirs = timing["found"].get(str(who), {})
         times = theirs["seconds"] / ours["seconds"] if theirs else None
-        if who in map(int, timed["failures"]):
-            print(f"{peer.name} does not run here: {timed['failures'][str(who)]}")
+        if who in map(int, timing["failures"]):
+            print(f"{peer.name} does not run here: {timing['failures'][str(who)]}")
         yield {
             **machine(),
             **{name.replace("-", "_"): contestants.release(name) for name in ("numpy", "torch", "scikit-learn")},
@@ -277,9 +279,9 @@ def shown(value):
     return "" if value is None else f"{value:.5g}"
 
 
-def in_embeddings(taken, points):
+def in_embeddings(peak, points):
     """Bytes as a multiple of those of the embeddings."""
-    return "" if taken is None else f"{taken / points.nbytes:.3f}"
+    return "" if peak is None else f"{peak / points.nbytes:.3f}"
 
 
 def arguments():
@@ -300,27 +302,27 @@ def main():
     if task():
         work()
         return
-    given = arguments()
+    args = arguments()
     with tempfile.TemporaryDirectory() as folder:
-        for number, contest in enumerate(contests(given.names, given.n, given.budget)):
+        for number, contest in enumerate(contests(args.names, args.n, args.budget)):
             file = Path(folder) / f"{contest.n}-{contest.classes}.npy"
             if not file.exists():
                 if contest.classes:
                     write_logits(file, contest.n, contest.classes)
-                elif given.data:
-                    write_sample(file, given.data, contest.n)
+                elif args.data:
+                    write_sample(file, args.data, contest.n)
                 else:
-                    write_clustered(file, contest.n, given.d)
-            told = {
-                "names": given.names,
-                "n": given.n,
-                "budget": given.budget,
+                    write_clustered(file, contest.n, args.d)
+            job = {
+                "names": args.names,
+                "n": args.n,
+                "budget": args.budget,
                 "number": number,
                 "radius": 0.0,
-                "once": given.once,
+                "once": args.once,
             }
-            data = given.data.name if given.data else "generated"
-            for row in lines(contest, {**told, "file": str(file), "threads": given.threads}, data):
+            data = args.data.name if args.data else "generated"
+            for row in lines(contest, {**job, "file": str(file), "threads": args.threads}, data):
                 record("select", row)
                 show(row)
                 print(flush=True)

@@ -49,11 +49,9 @@ def main():
     against = pd.concat([random for _, random in pairs.values()], axis=1).mean(axis=1)
     rows = []
     for name, (one, other) in {**pairs, "mean": (first, against)}.items():
-        found = paired(one.to_numpy(), other.to_numpy())
-        numbers = {key: f"{getattr(found, key):.4g}" for key in ("mean", "against", "difference", "low", "high", "p")}
-        rows.append(
-            {**machine(), "data": name, "strategy": FIRST_POOL, "query": QUERY, "seeds": found.pairs, **numbers}
-        )
+        test = paired(one.to_numpy(), other.to_numpy())
+        numbers = {key: f"{getattr(test, key):.4g}" for key in ("mean", "against", "difference", "low", "high", "p")}
+        rows.append({**machine(), "data": name, "strategy": FIRST_POOL, "query": QUERY, "seeds": test.pairs, **numbers})
     table = pd.DataFrame(rows)
     table.to_csv(RESULTS / "default-loop.csv", index=False, lineterminator="\n")
     print(table.to_string(index=False))

@@ -60,13 +60,13 @@ def command(images, scratch):
     """Images/s of the step, and seconds of the whole command; the data set has been read before."""
     run = scratch / f"run-{images.name}"
     initpools("embed", "pca", "--dataset", images, "--run", run)
-    started = time.perf_counter()
+    start = time.perf_counter()
     initpools("embed", DEFAULT, "--run", run, "--device", "cpu", "--set", f"embed.size={SIDE}")
-    seconds = time.perf_counter() - started
+    seconds = time.perf_counter() - start
     facts = tomli.loads((run / "embed" / DEFAULT / "step.toml").read_text())
-    began, ended = (datetime.fromisoformat(str(facts[key])) for key in ("started", "finished"))
+    began, end = (datetime.fromisoformat(str(facts[key])) for key in ("started", "finished"))
     count = sum(shape[0] for name, shape in facts["outcome"].items() if name in ("train", "test", "val"))
-    return count / (ended - began).total_seconds(), seconds, count
+    return count / (end - began).total_seconds(), seconds, count
 
 
 def bare(count):
@@ -97,9 +97,9 @@ def timm_bare(count):
 def timed(run, batch, count):
     repeats = max(1, count // batch)
     run(2)
-    started = time.perf_counter()
+    start = time.perf_counter()
     run(repeats)
-    return repeats * batch / (time.perf_counter() - started)
+    return repeats * batch / (time.perf_counter() - start)
 
 
 def timm_network():
@@ -124,23 +124,23 @@ def loader_loop(images, count):
         crop_pct=config["crop_pct"],
         num_workers=2,
     )
-    seen, started = 0, None
+    count_done, start = 0, None
     for batch, _ in loader:
         model(batch)
         # The start of the workers does not count.
-        if started is None:
-            started = time.perf_counter()
+        if start is None:
+            start = time.perf_counter()
         else:
-            seen += len(batch)
-        if seen >= count:
+            count_done += len(batch)
+        if count_done >= count:
             break
-    return seen / (time.perf_counter() - started)
+    return count_done / (time.perf_counter() - start)
 
 
 def compare(images, scratch):
     rounds = [(bare(BARE_IMAGES), timm_bare(BARE_IMAGES))]
-    ours, seconds, found = command(images, scratch)
-    loader = loader_loop(images, min(found, LOADER_IMAGES))
+    ours, seconds, count = command(images, scratch)
+    loader = loader_loop(images, min(count, LOADER_IMAGES))
     rounds.append((bare(BARE_IMAGES), timm_bare(BARE_IMAGES)))
     same, plain = (max(speeds) for speeds in zip(*rounds, strict=True))
     row = {
@@ -149,7 +149,7 @@ def compare(images, scratch):
         "timm": timm.__version__,
         "pillow": Image.__version__,
         "images": images.name,
-        "count": found,
+        "count": count,
         "images_per_second": f"{ours:.1f}",
         "bare_images_per_second": f"{same:.1f}",
         "timm_bare_images_per_second": f"{plain:.1f}",
@@ -168,10 +168,10 @@ def compare(images, scratch):
 def main():
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder)
-        generated = scratch / "generated"
-        generated.mkdir()
-        generate(generated, GENERATED)
-        for images in (generated, *map(Path, sys.argv[1:])):
+        generated_folder = scratch / "generated"
+        generated_folder.mkdir()
+        generate(generated_folder, GENERATED)
+        for images in (generated_folder, *map(Path, sys.argv[1:])):
             row = compare(images.resolve(), scratch)
             record("embed", row)
             show(row)

@@ -44,8 +44,8 @@ class SubsetFits:
     def __init__(self, inputs, labels, classes, penalty=0.1):
         rows = np.concatenate([inputs, np.ones((len(inputs), 1))], axis=1, dtype=np.float64)
         squares, vectors = np.linalg.eigh(rows @ rows.T)
-        kept = squares > squares[-1] * 1e-12
-        sizes, vectors = np.sqrt(squares[kept]), vectors[:, kept]
+        nonzero = squares > squares[-1] * 1e-12
+        sizes, vectors = np.sqrt(squares[nonzero]), vectors[:, nonzero]
         shrink = 1 / np.sqrt(CURVATURE * sizes**2 / len(rows) + penalty)
         self.points = np.ascontiguousarray(vectors * sizes * shrink, dtype=np.float32)
         self.back = self.points.T.copy()
@@ -56,15 +56,15 @@ class SubsetFits:
     def solve(self, subsets, start=None):
         """Coordinates (s, r, c) of the models fitted on the subsets (s, n) bool."""
         n, width = self.points.shape
-        found = np.zeros((len(subsets), width, COLUMNS), np.float32)
+        solution = np.zeros((len(subsets), width, COLUMNS), np.float32)
         if start is not None:
-            found[..., : self.classes] = start
+            solution[..., : self.classes] = start
         weights = (subsets / subsets.sum(1, keepdims=True)).astype(np.float32)
         work = np.empty((5 + 2 * MEMORY) * max(n, width) * COLUMNS, np.float32)
         arrays = (self.points, self.back, self.labels, weights, self.ridge)
         sizes = (len(subsets), n, width, self.classes)
-        SOLVE(*sizes, *map(_pointer, arrays), ctypes.c_float(TOLERANCE), _pointer(found), _pointer(work))
-        return found[..., : self.classes].astype(np.float64)
+        SOLVE(*sizes, *map(_pointer, arrays), ctypes.c_float(TOLERANCE), _pointer(solution), _pointer(work))
+        return solution[..., : self.classes].astype(np.float64)
 
     def logits(self, models):
         """Logits (s, n, c) of all labeled images."""

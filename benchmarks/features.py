@@ -44,9 +44,9 @@ def trained(task, file, budget, threads, folder):
     images = tomli.loads((folder / "one/pretrain" / task / "step.toml").read_text())["outcome"]["images"]
     speed = pd.read_csv(folder / "one/pretrain" / task / "log.csv")["images_per_second"][0]
     epochs = max(1, int(0.95 * budget * speed / images))
-    started = time.perf_counter()
+    start = time.perf_counter()
     initpools(*words, "--run", folder / "run", "--set", f"pretrain.epochs={epochs}")
-    seconds = time.perf_counter() - started
+    seconds = time.perf_counter() - start
     initpools("embed", task, "--run", folder / "run", "--threads", threads)
     return outcome(folder / "run", task), epochs, seconds
 
@@ -68,7 +68,7 @@ def untrained(file):
     }
 
 
-def note(name, file, found, epochs="", seconds="", threads=""):
+def note(name, file, metrics, epochs="", seconds="", threads=""):
     row = {
         **machine(),
         "torch": torch.__version__,
@@ -77,13 +77,13 @@ def note(name, file, found, epochs="", seconds="", threads=""):
         "threads": threads,
         "epochs": epochs,
         "seconds": f"{seconds:.0f}" if seconds else "",
-        "linear_accuracy": f"{found['linear_accuracy']:.4f}",
-        "knn_accuracy": f"{found['knn_accuracy']:.4f}",
-        "rank": f"{found['rank']:.1f}" if "rank" in found else "",
+        "linear_accuracy": f"{metrics['linear_accuracy']:.4f}",
+        "knn_accuracy": f"{metrics['knn_accuracy']:.4f}",
+        "rank": f"{metrics['rank']:.1f}" if "rank" in metrics else "",
     }
     record("features", row)
     print("  ".join(row[key] for key in ("features", "linear_accuracy", "knn_accuracy")), flush=True)
-    return found["linear_accuracy"]
+    return metrics["linear_accuracy"]
 
 
 def main():
@@ -94,8 +94,8 @@ def main():
         initpools("embed", "pca", "--dataset", file, "--run", Path(folder) / "run")
         bar = max(note("untrained", file, untrained(file)), note("pca", file, outcome(Path(folder) / "run", "pca")))
         for task in sys.argv[4:] or TASKS:
-            found, epochs, seconds = trained(task, file, budget, threads, Path(folder) / task)
-            margin = note(task, file, found, epochs, seconds, threads) - bar
+            metrics, epochs, seconds = trained(task, file, budget, threads, Path(folder) / task)
+            margin = note(task, file, metrics, epochs, seconds, threads) - bar
             print(f"{task}: {100 * margin:+.1f} points over the better baseline.", flush=True)
 
 

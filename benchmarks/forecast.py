@@ -33,21 +33,21 @@ MORE = (20, 50, 100)
 
 def cases(loops):
     """A row for each round and number of further labels."""
-    found = []
+    rows = []
     for (data, encoder, query, audit), runs in loops.items():
         for loop in runs if audit == 2 else ():
             labels = np.array([len(state.right) for state in loop.states])
-            tested = np.array([state.test for state in loop.states])
+            test_accuracy = np.array([state.test for state in loop.states])
             accuracy = np.array([state.right.mean() for state in loop.states])
             for now, state in enumerate(loop.states[1:], 1):
                 last = (accuracy[now] - accuracy[now - 1]) / (labels[now] - labels[now - 1])
                 for more in MORE:
                     if labels[now] + more <= labels[-1]:
-                        gain = np.interp(labels[now] + more, labels, tested) - tested[now]
+                        gain = np.interp(labels[now] + more, labels, test_accuracy) - test_accuracy[now]
                         about = (1 - state.rest_confidence, accuracy[now], state.parts[0])
-                        found.append((data, encoder, query, more, labels[now], gain, last * more, *about))
+                        rows.append((data, encoder, query, more, labels[now], gain, last * more, *about))
     names = ["data", "encoder", "query", "more", "labels", "gain", "last", "error", "accuracy", "half"]
-    return pd.DataFrame(found, columns=names)
+    return pd.DataFrame(rows, columns=names)
 
 
 def score(low, high, truth):
@@ -61,10 +61,10 @@ def fit(table):
     weight = 1 / table.groupby(["data", "encoder", "query"])["labels"].transform("size")
     weight = weight / np.sqrt(table["more"] / table["labels"])
     grows = np.log1p(table["more"] / table["labels"])
-    measured = (table["accuracy"] - table["half"]) / np.log(0.8 / 0.5)
+    slope = (table["accuracy"] - table["half"]) / np.log(0.8 / 0.5)
 
     def gain(constants):
-        return np.maximum(0, constants[0] * table["error"] + constants[1] * measured) * grows
+        return np.maximum(0, constants[0] * table["error"] + constants[1] * slope) * grows
 
     first = minimize(lambda c: (weight * abs(gain(c) - table["gain"])).sum(), [0.1, 0.2], method="Nelder-Mead").x
     mean, root = gain(first), np.sqrt(table["labels"])
@@ -86,11 +86,11 @@ def forecasts(table):
         gains.append(forecast.expected_gain(slope, row.labels, row.more))
     names = ["ours", "ours_low", "ours_high"]
     table = table.assign(**dict(zip(names, np.array(gains).T, strict=True)), none=0.0)
-    fitted = table["data"].isin(FITTED)
+    is_fit_data = table["data"].isin(FITTED)
     for name in ("none", "last"):
         for more in MORE:
             rows = table["more"] == more
-            low, high = np.quantile((table["gain"] - table[name])[rows & fitted], [0.05, 0.95])
+            low, high = np.quantile((table["gain"] - table[name])[rows & is_fit_data], [0.05, 0.95])
             table.loc[rows, f"{name}_low"] = table.loc[rows, name] + low
             table.loc[rows, f"{name}_high"] = table.loc[rows, name] + high
     return table
@@ -105,10 +105,14 @@ def summary(table):
         if not everything:
             part = part[~part["data"].isin(FITTED)]
         for values, group in part.groupby(keys, observed=True):
-            named = dict(zip(keys, values, strict=True))
-            row = {key: named.get(key, "all") for key in ("data", "encoder", "query")}
+            labels_of = dict(zip(keys, values, strict=True))
+            row = {key: labels_of.get(key, "all") for key in ("data", "encoder", "query")}
             row["data"] = row["data"] if everything else "held out"
-            row |= {"labels_from": named.get("from", forecast.FEWEST), "more": named["more"], "forecasts": len(group)}
+            row |= {
+                "labels_from": labels_of.get("from", forecast.FEWEST),
+                "more": labels_of["more"],
+                "forecasts": len(group),
+            }
             row["gain"] = f"{group['gain'].mean():.4f}"
             errors, scores = {}, {}
             for name in ("ours", "none", "last"):

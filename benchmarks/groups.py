@@ -75,11 +75,13 @@ def accuracy(folder, seed, groups):
 def coverage(count, mean, correlation):
     """Shares of intervals that contain the mean: over groups, and over images."""
     rng = np.random.default_rng([count, int(100 * mean), int(100 * correlation)])
-    spread = 1 / correlation - 1
+    concentration = 1 / correlation - 1
     hits = np.zeros(2)
     for _ in range(DRAWS):
         sizes = rng.integers(5, 40, count)
-        right = rng.random(sizes.sum()) < np.repeat(rng.beta(mean * spread, (1 - mean) * spread, count), sizes)
+        right = rng.random(sizes.sum()) < np.repeat(
+            rng.beta(mean * concentration, (1 - mean) * concentration, count), sizes
+        )
         by_groups = grouped_interval(right, np.repeat(np.arange(count), sizes))
         for place, (low, high) in enumerate((by_groups, wilson_interval(right.mean(), len(right)))):
             hits[place] += low <= mean <= high
@@ -99,10 +101,11 @@ def main(seeds):
         write_patients(folder)
         splits = {"without": [], "with": ["--groups", str(folder / "patients.csv")]}
         for split, groups in splits.items() if seeds else ():
-            found = np.array([accuracy(folder, seed, groups) for seed in range(seeds)])
+            accuracies = np.array([accuracy(folder, seed, groups) for seed in range(seeds)])
             row = {"split": split, "seeds": seeds}
             row |= {
-                key: f"{getattr(found, how)():.1f}" for key, how in zip(FIGURES, ("mean", "min", "max"), strict=True)
+                key: f"{getattr(accuracies, how)():.1f}"
+                for key, how in zip(FIGURES, ("mean", "min", "max"), strict=True)
             }
             record("groups", row | facts)
 

@@ -39,22 +39,22 @@ BLOCK = 2**16
 
 def work():
     """The worker: one strategy at one size."""
-    given = task()
-    points = np.load(given["file"], mmap_mode="r")[: given["n"]]
+    job = task()
+    points = np.load(job["file"], mmap_mode="r")[: job["n"]]
     for start in range(0, len(points), BLOCK):
         # Read through, all of the file is in memory, and what is there later is the strategy's.
         points[start : start + BLOCK].max()
     few = np.array(points[:WARM_UP])
-    contestants.ours(few, min(given["budget"], len(few) // 16), given["strategy"], given["knobs"])()
-    _, seconds, taken = measured(contestants.ours(points, given["budget"], given["strategy"], given["knobs"]))
-    answer(seconds=seconds, bytes=taken)
+    contestants.ours(few, min(job["budget"], len(few) // 16), job["strategy"], job["knobs"])()
+    _, seconds, peak = measured(contestants.ours(points, job["budget"], job["strategy"], job["knobs"]))
+    answer(seconds=seconds, bytes=peak)
 
 
-def line(strategy, knobs, n, file, given):
-    told = {"strategy": strategy, "knobs": knobs, "n": n, "file": str(file), "budget": given.budget}
-    found = in_process(__file__, told, given.threads, given.limit)
+def line(strategy, knobs, n, file, args):
+    job = {"strategy": strategy, "knobs": knobs, "n": n, "file": str(file), "budget": args.budget}
+    result = in_process(__file__, job, args.threads, args.limit)
     points = np.load(file, mmap_mode="r")[:n]
-    good = found["status"] == "done" and found["seconds"] <= LIMIT and found["bytes"] <= MEMORY * points.nbytes
+    good = result["status"] == "done" and result["seconds"] <= LIMIT and result["bytes"] <= MEMORY * points.nbytes
     return {
         **machine(),
         "numpy": np.__version__,
@@ -62,12 +62,12 @@ def line(strategy, knobs, n, file, given):
         "data": "generated",
         "n": n,
         "d": points.shape[1],
-        "budget": given.budget,
-        "threads": given.threads,
-        "limit": given.limit,
-        "status": found["status"],
-        "seconds": f"{found['seconds']:.4g}" if "seconds" in found else "",
-        "memory": in_embeddings(found.get("bytes"), points),
+        "budget": args.budget,
+        "threads": args.threads,
+        "limit": args.limit,
+        "status": result["status"],
+        "seconds": f"{result['seconds']:.4g}" if "seconds" in result else "",
+        "memory": in_embeddings(result.get("bytes"), points),
         "met": yes(good),
     }
 
@@ -102,27 +102,27 @@ def draw(source, target):
             ("memory", "peak memory, as a multiple of the embeddings", MEMORY),
         )
     ]
-    stopped = f" Crosses: stopped after {last['limit']:g} seconds." if (rows["status"] != "done").any() else ""
+    stop_note = f" Crosses: stopped after {last['limit']:g} seconds." if (rows["status"] != "done").any() else ""
     about = (
         f"{last['budget']:,} of up to {rows['n'].max():,} images, {last['d']} dimensions, "
         f"{' or '.join(map(str, threads))} thread{'s' if threads[-1] > 1 else ''} ({last['cpu']}); "
-        f"dotted lines: the goals.{stopped}"
+        f"dotted lines: the goals.{stop_note}"
     )
-    drawn = line_chart(panels, title="Cost of choosing a pool", description=about, width=330, height=560)
-    target.write_text(drawn, encoding="utf-8")
+    chart = line_chart(panels, title="Cost of choosing a pool", description=about, width=330, height=560)
+    target.write_text(chart, encoding="utf-8")
 
 
 def lines(rows, names, quantity):
     """The line of every strategy; a cross where a run was stopped."""
     from charts import Line, look
 
-    found = []
+    curves = []
     for i, name in enumerate(names):
         own = rows[(rows["strategy"] == name) & rows[quantity].notna()]
         if len(own):
             markers = np.where(own["status"] == "done", "o", "x").tolist()
-            found.append(Line(name, own["n"].tolist(), own[quantity].tolist(), *look(i), markers=markers))
-    return found
+            curves.append(Line(name, own["n"].tolist(), own[quantity].tolist(), *look(i), markers=markers))
+    return curves
 
 
 def arguments():
@@ -135,22 +135,22 @@ def arguments():
     parser.add_argument("--limit", type=float, default=LIMIT, help="seconds for one run")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--draw", action="store_true", help="only draw what has been recorded")
-    given = parser.parse_args()
-    if not given.draw and given.folder is None:
+    args = parser.parse_args()
+    if not args.draw and args.folder is None:
         parser.error("name a folder for the embeddings, or --draw")
-    return given
+    return args
 
 
 def main():
     if task():
         work()
         return
-    given = arguments()
-    if not given.draw:
-        file = embeddings(given.folder, max(given.n), given.d)
-        for strategy, knobs in map(parsed, given.names or from_embeddings_alone()):
-            for n in sorted(given.n):
-                row = line(strategy, knobs, n, file, given)
+    args = arguments()
+    if not args.draw:
+        file = embeddings(args.folder, max(args.n), args.d)
+        for strategy, knobs in map(parsed, args.names or from_embeddings_alone()):
+            for n in sorted(args.n):
+                row = line(strategy, knobs, n, file, args)
                 record("growth", row)
                 show(row)
                 print(flush=True)

@@ -45,11 +45,11 @@ def strategy_lines(n: int = 400, budget: int = 25) -> list[str]:
     for method in strategies:
         for labeled in ([], list(range(20))):
             try:
-                chosen = choose(method.name, inputs, budget, labeled=labeled, seed=3)
-                said = digest(chosen.indices.tobytes())
+                selection = choose(method.name, inputs, budget, labeled=labeled, seed=3)
+                text = digest(selection.indices.tobytes())
             except UserError as error:
-                said = f"refused: {error}"
-            lines.append(f"{said}  {method.name} with {len(labeled)} labeled")
+                text = f"refused: {error}"
+            lines.append(f"{text}  {method.name} with {len(labeled)} labeled")
     return lines
 
 

@@ -58,77 +58,80 @@ class Sampled:
         if function.__name__ != "search_block":
             return map_blocks(function, n, block, threads)
         starts = np.arange(0, n, block)
-        drawn = np.random.default_rng(0).permutation(len(starts))[: max(1, round(self.share * len(starts)))]
-        chosen = np.sort(starts[drawn])
+        sample = np.random.default_rng(0).permutation(len(starts))[: max(1, round(self.share * len(starts)))]
+        block_starts = np.sort(starts[sample])
         self.started = time.perf_counter()
         return map_blocks(
-            lambda at: function(slice(chosen[at.start], min(chosen[at.start] + block, n))), len(chosen), 1, threads
+            lambda at: function(slice(block_starts[at.start], min(block_starts[at.start] + block, n))),
+            len(block_starts),
+            1,
+            threads,
         )
 
 
 def work():
     """The worker: one search with one number of probes."""
-    given = task()
-    points = read(given["file"], given["n"])
-    if given["search"] == "ivf-pq":
+    job = task()
+    points = read(job["file"], job["n"])
+    if job["search"] == "ivf-pq":
         ivf.MOST_BYTES = 0
     else:
         ivf.MOST_BYTES = np.inf
-    k, threads = given["k"], given["threads"]
+    k, threads = job["k"], job["threads"]
     ivf.each_in_ivf(points[:2000], k, lambda *_: None, 2, threads)
-    ivf.map_blocks = sampled = Sampled(given["share"])
+    ivf.map_blocks = sampler = Sampled(job["share"])
     rows, distances = [], []
 
-    def take(own, _, squared):
+    def take(own, _, sq_distances):
         rows.append(own)
-        distances.append(squared)
+        distances.append(sq_distances)
 
-    started = time.perf_counter()
-    _, seconds, taken = measured(lambda: ivf.each_in_ivf(points, k, take, given["probes"], threads))
+    start = time.perf_counter()
+    _, seconds, peak = measured(lambda: ivf.each_in_ivf(points, k, take, job["probes"], threads))
     rows, distances = np.concatenate(rows), np.concatenate(distances)
-    build = sampled.started - started
+    build = sampler.started - start
     answer(
         build=build,
         seconds=build + (seconds - build) * len(points) / len(np.unique(rows)),
-        bytes=taken,
+        bytes=peak,
         recall=recall(points, rows, distances, k, threads),
     )
 
 
 def read(file, n):
     """Read n rows as float32, in parts."""
-    stored = np.load(file, mmap_mode="r")
-    points = np.empty((n, stored.shape[1]), np.float32)
+    rows = np.load(file, mmap_mode="r")
+    points = np.empty((n, rows.shape[1]), np.float32)
     for start in range(0, n, 2**16):
-        points[start : start + 2**16] = stored[start : min(start + 2**16, n)]
+        points[start : start + 2**16] = rows[start : min(start + 2**16, n)]
     return points
 
 
-def recall(points, rows, squared, k, threads):
+def recall(points, rows, sq_distances, k, threads):
     """Share of the neighbors, of random rows among those searched, that are as near as the k-th exact one."""
     # Rows that are searched a second time, exactly, count once, by their last search.
     last = np.unique(rows[::-1], return_index=True)[1]
-    drawn = len(rows) - 1 - np.random.default_rng(0).permutation(last)[:SAMPLE]
+    sample = len(rows) - 1 - np.random.default_rng(0).permutation(last)[:SAMPLE]
     # The row itself is at distance 0, as are its copies.
-    exact = nearest_k(points[rows[drawn]], points, k + 1, threads)[1][:, -1:]
-    return float((np.sqrt(squared[drawn]) <= exact * (1 + 1e-6)).mean())
+    exact = nearest_k(points[rows[sample]], points, k + 1, threads)[1][:, -1:]
+    return float((np.sqrt(sq_distances[sample]) <= exact * (1 + 1e-6)).mean())
 
 
-def race(data, file, n, given):
+def race(data, file, n, args):
     """Run the searches of one file that are not recorded yet."""
     d = np.load(file, mmap_mode="r").shape[1]
-    for search in given.search:
-        for probes in sorted(given.probes):
-            cell = dict(zip(CELL, (data, n, d, given.k, given.threads, search, probes), strict=True))
+    for search in args.search:
+        for probes in sorted(args.probes):
+            cell = dict(zip(CELL, (data, n, d, args.k, args.threads, search, probes), strict=True))
             status = recorded("index", cell)
             if status is None:
-                found = in_process(
-                    __file__, {**cell, "file": str(file), "share": given.share}, given.threads, given.limit
+                result = in_process(
+                    __file__, {**cell, "file": str(file), "share": args.share}, args.threads, args.limit
                 )
-                row = line(cell, found, given.share)
+                row = line(cell, result, args.share)
                 record("index", row)
                 show(row)
-                status = found["status"]
+                status = result["status"]
             if status != "done":
                 break
 
@@ -138,19 +141,19 @@ def results():
     return pd.read_csv(file) if file.exists() else pd.DataFrame(columns=CELL)
 
 
-def line(cell, found, share):
-    done = found["status"] == "done"
+def line(cell, result, share):
+    is_done = result["status"] == "done"
     return {
         **machine(),
         "numpy": np.__version__,
         "faiss": faiss.__version__,
         **cell,
         "share": share,
-        "status": found["status"],
-        "build": f"{found['build']:.4g}" if done else "",
-        "seconds": f"{found['seconds']:.4g}" if done else "",
-        "recall": f"{found['recall']:.4f}" if done else "",
-        "memory": f"{found['bytes'] / (4 * cell['n'] * cell['d']):.3g}" if "bytes" in found else "",
+        "status": result["status"],
+        "build": f"{result['build']:.4g}" if is_done else "",
+        "seconds": f"{result['seconds']:.4g}" if is_done else "",
+        "recall": f"{result['recall']:.4f}" if is_done else "",
+        "memory": f"{result['bytes'] / (4 * cell['n'] * cell['d']):.3g}" if "bytes" in result else "",
     }
 
 
@@ -174,31 +177,31 @@ def arguments():
     return parse(parser)
 
 
-def prepared(source, given):
+def prepared(source, args):
     """The name of the data and the file of all rows, which is written where it is missing."""
     name = source.stem if source else "generated"
-    most = max(given.n)
-    file = given.folder / (
-        f"{name}-jittered-{most}x{given.d}.npy" if source else f"clustered-{most}x{given.d}-float16.npy"
+    most = max(args.n)
+    file = args.folder / (
+        f"{name}-jittered-{most}x{args.d}.npy" if source else f"clustered-{most}x{args.d}-float16.npy"
     )
     if not file.exists():
-        given.folder.mkdir(parents=True, exist_ok=True)
+        args.folder.mkdir(parents=True, exist_ok=True)
         if source:
-            write_jittered(file, source, most, given.d)
+            write_jittered(file, source, most, args.d)
         else:
-            write_clustered(file, most, given.d, np.float16)
+            write_clustered(file, most, args.d, np.float16)
     return name, file
 
 
 def main():
     if task() is not None:
         return work()
-    given = arguments()
-    if not given.compare:
-        for source in given.files or [None]:
-            name, file = prepared(source, given)
-            for n in sorted(given.n):
-                race(name, file, n, given)
+    args = arguments()
+    if not args.compare:
+        for source in args.files or [None]:
+            name, file = prepared(source, args)
+            for n in sorted(args.n):
+                race(name, file, n, args)
     compare(results())
 
 

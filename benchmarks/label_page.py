@@ -103,9 +103,9 @@ def one_by_one(page, labeling, _, truth):
     names = labeling.vocabulary.names
     for index in labeling.indices:
         page.locator(f"body[data-shown='{index}']").wait_for()
-        name, found = truth[labeling.path_of(index)], labeling.suggestion_of(index)
+        name, suggestion = truth[labeling.path_of(index)], labeling.suggestion_of(index)
         key = page.locator(f"#classes button >> nth={names.index(name)}").get_attribute("aria-keyshortcuts")
-        page.keyboard.press("Enter" if found and found.label == name else key)
+        page.keyboard.press("Enter" if suggestion and suggestion.label == name else key)
     return dict.fromkeys(ACTIONS, 0) | {"keys": len(labeling.indices)}
 
 
@@ -117,8 +117,8 @@ class GridUser:
         self.indices = labeling.indices
         self.truth = {index: truth[labeling.path_of(index)] for index in labeling.indices}
         self.count = dict.fromkeys(ACTIONS, 0)
-        found = {index: labeling.suggestion_of(index) for index in labeling.indices}
-        self.predicted = {index: each.label if each else "" for index, each in found.items()}
+        suggestions = {index: labeling.suggestion_of(index) for index in labeling.indices}
+        self.predicted = {index: each.label if each else "" for index, each in suggestions.items()}
 
     def key(self, key):
         self.page.keyboard.press(key)
@@ -157,8 +157,8 @@ class GridUser:
         self.key(self.page.locator("#classes button").nth(self.names.index(name)).get_attribute("aria-keyshortcuts"))
         for index in images:
             group.remove(index)
-        left = f"{sum(map(len, self.groups)):,}"
-        self.page.locator("#grid-said", has_text=f"{left} image").wait_for()
+        count = f"{sum(map(len, self.groups)):,}"
+        self.page.locator("#grid-said", has_text=f"{count} image").wait_for()
 
     def work(self):
         page = self.page
@@ -259,30 +259,36 @@ def outcome(labeling, truth):
 def label_batch(browser, run, file, work, truth):
     """Label the newest batch; returns counts of actions and of labels, and how many suggestions were right."""
     with opened(browser, run, file) as (page, labeling, images):
-        found = {index: labeling.suggestion_of(index) for index in labeling.indices}
-        shown = {index: each.label for index, each in found.items() if each}
-        started = time.perf_counter()
+        suggestions = {index: labeling.suggestion_of(index) for index in labeling.indices}
+        suggestion_of = {index: each.label for index, each in suggestions.items() if each}
+        start = time.perf_counter()
         count = work(page, labeling, images, truth)
         page.locator("#saved:not(.waiting)", has_text="saved").wait_for()
-        seconds = time.perf_counter() - started
-        right = sum(label == truth[labeling.path_of(index)] for index, label in shown.items())
-        return {**outcome(labeling, truth), "suggested": len(shown), "accepted": right, **count, "seconds": seconds}
+        seconds = time.perf_counter() - start
+        right = sum(label == truth[labeling.path_of(index)] for index, label in suggestion_of.items())
+        return {
+            **outcome(labeling, truth),
+            "suggested": len(suggestion_of),
+            "accepted": right,
+            **count,
+            "seconds": seconds,
+        }
 
 
 def label_all(browser, run, batch, work, truth):
     """Label 600 images in batches, with a round after each; returns sums."""
-    files, found = [run.parent / "labeled.csv"], []
+    files, results = [run.parent / "labeled.csv"], []
     for number in range(TOTAL // batch):
         if number:
             next_round(run, files, batch)
         files.append(run.parent / f"batch-{number}.csv")
-        found.append(label_batch(browser, run, files[-1], work, truth))
-    return pd.DataFrame(found).sum()
+        results.append(label_batch(browser, run, files[-1], work, truth))
+    return pd.DataFrame(results).sum()
 
 
 def compare(browser, source, labels, folder, batch):
     truth = pd.read_csv(labels, dtype=str).set_index("path")["label"]
-    arms = {"one by one": one_by_one, "grid": lambda *given: GridUser(*given).work()}
+    arms = {"one by one": one_by_one, "grid": lambda *arguments: GridUser(*arguments).work()}
     total = {}
     for arm, work in arms.items():
         run = folder / f"{batch}-{arm}" / source.name
@@ -333,7 +339,7 @@ def described(browser):
 
 
 def main(words):
-    path = next(found for name in NAMES if (found := shutil.which(name)))
+    path = next(candidate for name in NAMES if (candidate := shutil.which(name)))
     with sync_playwright() as driver, tempfile.TemporaryDirectory() as scratch:
         browser = driver.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-gpu"])
         if words[0] == "--paint":

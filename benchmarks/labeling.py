@@ -43,11 +43,11 @@ BATCH, ROUNDS = 20, 3
 
 def command(*words):
     """Run a command line in this process, and give what it prints with --json."""
-    said = io.StringIO()
-    with contextlib.redirect_stdout(said):
+    output = io.StringIO()
+    with contextlib.redirect_stdout(output):
         code = run_command_line([*map(str, words), "--quiet", "--json"])
     assert code == 0, words
-    return json.loads(said.getvalue())
+    return json.loads(output.getvalue())
 
 
 def annotate(batch, truth, target):
@@ -60,24 +60,24 @@ def accuracies(base, init, query, seed, truth, desk):
     """Test accuracy with 20, 40, 60, 80 labels."""
     run, batch = desk / "run", desk / "batch.csv"
     shutil.copytree(base, run)
-    shared = ["--run", run, "--seed", seed]
-    command("select-pool", init, "--budget", BATCH, "-o", batch, *shared)
-    found = []
+    run_options = ["--run", run, "--seed", seed]
+    command("select-pool", init, "--budget", BATCH, "-o", batch, *run_options)
+    values = []
     for _ in range(ROUNDS + 1):
         annotate(batch, truth, desk / "labeled.csv")
         batch.unlink()
-        asked = ["--query", query, "--budget", BATCH, "--next", batch]
-        found.append(command("al-run", "--labels", desk / "labeled.csv", *asked, *shared)["test_accuracy"])
+        next_options = ["--query", query, "--budget", BATCH, "--next", batch]
+        values.append(command("al-run", "--labels", desk / "labeled.csv", *next_options, *run_options)["test_accuracy"])
     shutil.rmtree(run)
-    return found
+    return values
 
 
 def main():
     folder, labels = sys.argv[1], sys.argv[2]
     seeds, epochs = (int(sys.argv[place]) if len(sys.argv) > place else usual for place, usual in ((3, 10), (4, 60)))
     truth = pd.read_csv(labels).set_index("path")["label"]
-    with tempfile.TemporaryDirectory() as made:
-        desk = Path(made)
+    with tempfile.TemporaryDirectory() as folder_name:
+        desk = Path(folder_name)
         os.environ.setdefault("INITPOOLS_DATA", str(desk / "data"))
         base = desk / "base"
         initpools(
@@ -85,9 +85,9 @@ def main():
             "--set", f"dataset.labels={labels}",
         )  # fmt: skip
         initpools("embed", "--run", base)
-        found = {arm: np.array([accuracies(base, *arm, seed, truth, desk) for seed in range(seeds)]) for arm in ARMS}
-    baseline = found[ARMS[0]]
-    for (init, query), each in found.items():
+        values = {arm: np.array([accuracies(base, *arm, seed, truth, desk) for seed in range(seeds)]) for arm in ARMS}
+    baseline = values[ARMS[0]]
+    for (init, query), each in values.items():
         for place in range(ROUNDS + 1):
             test = paired(each[:, place], baseline[:, place])
             beaten = (each[:, place, None] > baseline[None, :, place]).mean()

@@ -82,13 +82,13 @@ class Images:
         run = folder.parent.parent
         self.name, self.encoder = run.name, folder.name
         items = pd.read_csv(run / "data" / "items.csv", dtype=str, keep_default_na=False)
-        kept = np.load(run / "data" / "kept.npy")
+        mask = np.load(run / "data" / "kept.npy")
         split = {name: items.loc[items["split"] == name, "label"].to_numpy() for name in ("train", "test")}
-        apply = scaling(np.load(folder / "train.npy")[kept], "each")
-        self.raw = np.load(folder / "train.npy")[kept].astype(np.float32)
+        apply = scaling(np.load(folder / "train.npy")[mask], "each")
+        self.raw = np.load(folder / "train.npy")[mask].astype(np.float32)
         self.inputs, self.test = apply(self.raw), apply(np.load(folder / "test.npy").astype(np.float32))
         names = np.unique(split["train"])
-        self.labels, self.truth = np.searchsorted(names, split["train"][kept]), np.searchsorted(names, split["test"])
+        self.labels, self.truth = np.searchsorted(names, split["train"][mask]), np.searchsorted(names, split["test"])
         self.classes = len(names)
 
 
@@ -100,74 +100,77 @@ def simulate(images, query, audit, loop):
     world = np.sort(rng.permutation(len(images.labels))[:size])
     raw, inputs, labels = images.raw[world], images.inputs[world], images.labels[world]
     order, origin, since, states = np.empty(0, np.int64), [], [], []
-    probs = calibrated = None
+    probs = calibrated_probs = None
     for number in range(ROUNDS):
         rest = np.setdiff1d(np.arange(size), order)
-        drawn = rng.choice(rest, audit, replace=False)
-        candidates = np.setdiff1d(np.arange(size), drawn)
+        audit_rows = rng.choice(rest, audit, replace=False)
+        candidates = np.setdiff1d(np.arange(size), audit_rows)
         # The query chooses among the others.
         name = "random" if query == "random" else "maxherding" if probs is None else query
-        given = {"embeddings": raw[candidates]} if name in ("maxherding", "tcm") else {}
+        query_inputs = {"embeddings": raw[candidates]} if name in ("maxherding", "tcm") else {}
         if probs is not None and name in ("tcm", "margin"):
-            given["probs"] = probs[candidates]
-        known = np.searchsorted(candidates, np.sort(order))
-        picks = choose(name, given, BATCH, labeled=known, n=len(candidates), seed=derive(seed, "ask", number)).indices
+            query_inputs["probs"] = probs[candidates]
+        label_rows = np.searchsorted(candidates, np.sort(order))
+        picks = choose(
+            name, query_inputs, BATCH, labeled=label_rows, n=len(candidates), seed=derive(seed, "ask", number)
+        ).indices
         if states:
-            chosen = probs[drawn]
+            audit_probs = probs[audit_rows]
             states[-1] = states[-1]._replace(
-                foreseen=chosen.argmax(1) == labels[drawn], foreseen_confidence=calibrated[drawn].max(1)
+                foreseen=audit_probs.argmax(1) == labels[audit_rows],
+                foreseen_confidence=calibrated_probs[audit_rows].max(1),
             )
-        new = rng.permutation(np.concatenate([candidates[picks], drawn]))
+        new = rng.permutation(np.concatenate([candidates[picks], audit_rows]))
         order = np.concatenate([order, new])
-        origin += np.isin(new, drawn).tolist()
+        origin += np.isin(new, audit_rows).tolist()
         since += [number] * len(new)
-        state, probs, calibrated = look(images, inputs, labels, order, derive(seed, "look", number))
+        state, probs, calibrated_probs = look(images, inputs, labels, order, derive(seed, "look", number))
         states.append(state)
     return Loop(np.array(origin), np.array(since), states)
 
 
 def look(images, inputs, labels, order, seed):
     """State after these labels, and probabilities of all images, before and after calibration."""
-    known, n = labels[order], len(order)
-    fits = SubsetFits(inputs[order], known, images.classes)
+    codes, n = labels[order], len(order)
+    fits = SubsetFits(inputs[order], codes, images.classes)
     full = fits.solve(np.ones((1, n), bool))[0]
-    logits = cross_validated(fits, full, assign_folds(known, np.arange(n), derive(seed, "folds"))[None])[0][0]
-    temperature = fit_temperature(logits, known)
-    held = softmax(logits / temperature)
+    logits = cross_validated(fits, full, assign_folds(codes, np.arange(n), derive(seed, "folds"))[None])[0][0]
+    temperature = fit_temperature(logits, codes)
+    held_out_probs = softmax(logits / temperature)
     rng, accuracies = generator(seed, "parts"), []
     for part in PARTS:
         inside = np.array([rng.permutation(n) < round(part * n) for _ in range(REFITS)])
-        refits = fits.logits(fits.solve(inside, np.repeat(full[None], REFITS, 0))).argmax(2) == known
+        refits = fits.logits(fits.solve(inside, np.repeat(full[None], REFITS, 0))).argmax(2) == codes
         accuracies.append(float(refits[~inside].mean()))
     head = fits.heads(full[None])[0]
-    found = (inputs @ head[:-1].astype(np.float32)).astype(np.float64) + head[-1]
-    tested = (images.test @ head[:-1].astype(np.float32) + head[-1]).argmax(1) == images.truth
-    calibrated = softmax(found / temperature)
+    logits_of_all = (inputs @ head[:-1].astype(np.float32)).astype(np.float64) + head[-1]
+    test_right = (images.test @ head[:-1].astype(np.float32) + head[-1]).argmax(1) == images.truth
+    calibrated_probs = softmax(logits_of_all / temperature)
     rest = np.setdiff1d(np.arange(len(labels)), order)
     state = State(
-        held.argmax(1) == known,
-        held.max(1),
+        held_out_probs.argmax(1) == codes,
+        held_out_probs.max(1),
         tuple(accuracies),
-        float((found[rest].argmax(1) == labels[rest]).mean()),
-        float(calibrated[rest].max(1).mean()),
-        float(tested.mean()),
+        float((logits_of_all[rest].argmax(1) == labels[rest]).mean()),
+        float(calibrated_probs[rest].max(1).mean()),
+        float(test_right.mean()),
         np.empty(0),
         np.empty(0),
         len(rest),
         temperature,
-        np.bincount(known, minlength=images.classes),
+        np.bincount(codes, minlength=images.classes),
     )
-    return state, softmax(found), calibrated
+    return state, softmax(logits_of_all), calibrated_probs
 
 
 def stored(folder):
     """Loops of a folder, by data, encoder, query and number of audit images."""
-    found = {}
+    loops_of = {}
     for file in sorted(folder.glob("*.pickle")):
         data, encoder, query, audit = file.stem.split("+")
         with file.open("rb") as stream:
-            found[data, encoder, query, int(audit)] = pickle.load(stream)
-    return found
+            loops_of[data, encoder, query, int(audit)] = pickle.load(stream)
+    return loops_of
 
 
 def main():
@@ -176,12 +179,12 @@ def main():
     for path in map(Path, sys.argv[5:]):
         images = Images(path)
         file = folder / f"{images.name}+{images.encoder}+{query}+{audit}.pickle"
-        done = pickle.loads(file.read_bytes()) if file.exists() else []
-        for loop in range(len(done), loops):
-            done.append(simulate(images, query, audit, loop))
+        loops_done = pickle.loads(file.read_bytes()) if file.exists() else []
+        for loop in range(len(loops_done), loops):
+            loops_done.append(simulate(images, query, audit, loop))
             if loop % 10 == 9 or loop == loops - 1:
-                file.write_bytes(pickle.dumps(done))
-        print(file.stem, len(done), flush=True)
+                file.write_bytes(pickle.dumps(loops_done))
+        print(file.stem, len(loops_done), flush=True)
 
 
 if __name__ == "__main__":

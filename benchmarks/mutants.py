@@ -55,12 +55,12 @@ QUIET = ("-q", "-p", "no:cacheprovider", "-p", "no:xdist", "-W", "ignore::pytest
 
 
 def main():
-    asked = _arguments()
-    sample = _drawn(asked.count)
-    done = _read()
-    sample = [each for each in sample if each.file.split("/")[1] in asked.packages.split(",")]
-    wanted = [each for each in sample if each.key not in done or (asked.again and done[each.key] == "survived")]
-    tests = Tests(asked.coverage, asked.times, asked.enough)
+    args = _arguments()
+    sample = _drawn(args.count)
+    outcomes = _read()
+    sample = [each for each in sample if each.file.split("/")[1] in args.packages.split(",")]
+    todo = [each for each in sample if each.key not in outcomes or (args.again and outcomes[each.key] == "survived")]
+    tests = Tests(args.coverage, args.times, args.enough)
     hypothesis.settings.register_profile(
         "mutants",
         database=None,
@@ -74,9 +74,9 @@ def main():
         os.environ["PYTHONPATH"] = str(copy)
         outside = (ROOT, ROOT / "benchmarks")
         sys.path[:] = [str(copy), *(each for each in sys.path if Path(each).resolve() not in outside)]
-        files = sorted({file for each in wanted for file in (name.partition("::")[0] for name in tests.of(each)[0])})
-        pytest.main([*files, *QUIET], [Forks(copy, wanted, tests, 60 * asked.minutes)])
-        report(asked.count)
+        files = sorted({file for each in todo for file in (name.partition("::")[0] for name in tests.of(each)[0])})
+        pytest.main([*files, *QUIET], [Forks(copy, todo, tests, 60 * args.minutes)])
+        report(args.count)
 
 
 def _arguments():
@@ -98,17 +98,17 @@ def _drawn(count, seed=0):
     """
     strata = defaultdict(list)
     for file in sorted(path for name in PACKAGES for path in (ROOT / "initpools_cli" / name).rglob("*.py")):
-        name, seen = file.relative_to(ROOT).as_posix(), Counter()
+        name, counts = file.relative_to(ROOT).as_posix(), Counter()
         for each in mutants(name, file.read_bytes()):
             same = name, each.operator, each.before, each.after
-            seen[same] += 1
-            strata[name.split("/")[1], each.operator].append((_hash(seed, *same, seen[same]), each))
-    placed = []
+            counts[same] += 1
+            strata[name.split("/")[1], each.operator].append((_hash(seed, *same, counts[same]), each))
+    ranks = []
     for stratum, members in strata.items():
         members.sort(key=lambda pair: pair[0])
         first = _hash(seed, *stratum)
-        placed += [((rank + first) / len(members), each.key, each) for rank, (_, each) in enumerate(members)]
-    return [mutant for *_, mutant in sorted(placed, key=lambda triple: triple[:2])[:count]]
+        ranks += [((rank + first) / len(members), each.key, each) for rank, (_, each) in enumerate(members)]
+    return [mutant for *_, mutant in sorted(ranks, key=lambda triple: triple[:2])[:count]]
 
 
 def _hash(*parts):
@@ -140,22 +140,22 @@ class Tests:
         lines = self.lines(mutant.file)
         first, last = mutant.statement
         inside = first <= mutant.line <= last
-        found = (_names(lines, [mutant.line]) if inside else ()) or _names(lines, range(first, last + 1))
+        names = (_names(lines, [mutant.line]) if inside else ()) or _names(lines, range(first, last + 1))
         if not first:
             # Executed by whichever test imports the file; those that depend on it execute other lines.
-            found = _names(lines, lines)
-        seen, order = Counter(), []
-        for name in sorted(found, key=lambda name: (self.files[name], self.seconds.get(name, 1.0), name)):
+            names = _names(lines, lines)
+        counts, order = Counter(), []
+        for name in sorted(names, key=lambda name: (self.files[name], self.seconds.get(name, 1.0), name)):
             function = name.partition("[")[0]
-            order.append((seen[function], len(order), name))
-            seen[function] += 1
-        chosen, total = [], 0.0
+            order.append((counts[function], len(order), name))
+            counts[function] += 1
+        selection, total = [], 0.0
         for *_, name in sorted(order):
             total += self.seconds.get(name, 1.0)
-            if chosen and total > self.enough:
+            if selection and total > self.enough:
                 continue
-            chosen.append(name)
-        return chosen, "" in lines.get(mutant.line, ())
+            selection.append(name)
+        return selection, "" in lines.get(mutant.line, ())
 
 
 def _names(lines, numbers):
@@ -164,10 +164,10 @@ def _names(lines, numbers):
 
 def _copied(folder):
     """A copy of the files that git has or would have."""
-    listed = subprocess.run(
+    git = subprocess.run(
         ["git", "ls-files", "--cached", "--others", "--exclude-standard"], cwd=ROOT, capture_output=True, check=True
     )
-    for name in listed.stdout.decode().split("\n"):
+    for name in git.stdout.decode().split("\n"):
         if name and (ROOT / name).is_file():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, folder / name)
@@ -177,8 +177,8 @@ def _copied(folder):
 class Forks:
     """A plugin of pytest that runs no tests: once they are collected, it tries mutants in forked processes."""
 
-    def __init__(self, copy, wanted, tests, seconds):
-        self.copy, self.wanted, self.tests, self.end = copy, wanted, tests, time.monotonic() + seconds
+    def __init__(self, copy, todo, tests, seconds):
+        self.copy, self.todo, self.tests, self.end = copy, todo, tests, time.monotonic() + seconds
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session):
@@ -191,28 +191,28 @@ class Forks:
         return True
 
     def _try_all(self):
-        for number, each in enumerate(self.wanted):
+        for number, each in enumerate(self.todo):
             if time.monotonic() > self.end:
                 print("the time is up: run the same command again to go on")
                 break
             row = self._tried(each, number)
             _write(row)
-            print(f"{number + 1}/{len(self.wanted)}", *(row[name] for name in COLUMNS[1:]), flush=True)
+            print(f"{number + 1}/{len(self.todo)}", *(row[name] for name in COLUMNS[1:]), flush=True)
         killers = sorted({row["killed_by"] for row in _rows()} & self.items.keys())
-        _, failed = self._forked(lambda: _failed([self.items[name] for name in killers]), 10 * LIMIT)
-        print(f"without a mutant fails {failed}" if failed else "without mutants pass all tests that killed one")
+        _, failure = self._forked(lambda: _failed([self.items[name] for name in killers]), 10 * LIMIT)
+        print(f"without a mutant fails {failure}" if failure else "without mutants pass all tests that killed one")
 
     def _tried(self, mutant, number):
         """The row of a mutant."""
-        names, imported = self.tests.of(mutant)
+        names, is_import = self.tests.of(mutant)
         file = self.copy / mutant.file
-        source, started = file.read_bytes(), time.perf_counter()
+        source, start = file.read_bytes(), time.perf_counter()
         file.write_bytes(mutant.of(source))
         # Compiled modules are recognized by their time in whole seconds and their size.
         os.utime(file, (number + 1, number + 1))
 
         def work():
-            functions = None if imported else changed_functions(source, mutant.of(source), str(file))
+            functions = None if is_import else changed_functions(source, mutant.of(source), str(file))
             if not _is_imported(file) or (functions and self._swapped(functions)):
                 return _failed([self.items[name] for name in names if name in self.items])
             return _failed_anew(self.copy, names)
@@ -227,24 +227,24 @@ class Forks:
             "outcome": outcome,
             "killed_by": killer,
             "tests": len(names),
-            "seconds": round(time.perf_counter() - started, 1),
+            "seconds": round(time.perf_counter() - start, 1),
         }
 
-    def _swapped(self, changed):
+    def _swapped(self, changes):
         """Give the functions that exist their new code; False where one has none, or can't have it."""
-        for old, new in changed:
+        for old, new in changes:
             place = old.co_filename, old.co_qualname, old.co_firstlineno
-            found = [
+            functions = [
                 each
                 for each in self.functions
                 if (each.__code__.co_filename, each.__code__.co_qualname, each.__code__.co_firstlineno) == place
             ]
-            nested = "<locals>" in old.co_qualname or old.co_name.startswith("<")
-            if (not found and not nested) or any(
-                len(each.__code__.co_freevars) != len(new.co_freevars) for each in found
+            is_nested = "<locals>" in old.co_qualname or old.co_name.startswith("<")
+            if (not functions and not is_nested) or any(
+                len(each.__code__.co_freevars) != len(new.co_freevars) for each in functions
             ):
                 return False
-            for each in found:
+            for each in functions:
                 each.__code__ = new
         return True
 
@@ -269,12 +269,12 @@ class Forks:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(child, signal.SIGKILL)
         with os.fdopen(reading) as stream:
-            said = stream.read()
-        if said:
-            killer = said.partition(" ")[2]
+            answer = stream.read()
+        if answer:
+            killer = answer.partition(" ")[2]
             return ("killed" if killer else "survived"), killer
-        stopped = os.WIFSIGNALED(status) and os.WTERMSIG(status) in (signal.SIGXCPU, signal.SIGALRM, signal.SIGKILL)
-        return ("timeout", "") if stopped else ("killed", "the process ended")
+        is_timeout = os.WIFSIGNALED(status) and os.WTERMSIG(status) in (signal.SIGXCPU, signal.SIGALRM, signal.SIGKILL)
+        return ("timeout", "") if is_timeout else ("killed", "the process ended")
 
 
 def _is_imported(file):
@@ -305,10 +305,10 @@ def _failed_anew(copy, names):
     for name, module in list(sys.modules.items()):
         if str(getattr(module, "__file__", None) or "").startswith(str(copy)):
             del sys.modules[name]
-    chosen = Chosen(names)
+    plugin = Chosen(names)
     files = sorted({name.partition("::")[0] for name in names})
-    code = pytest.main([*files, "-x", *QUIET], [chosen])
-    return chosen.failed or ("" if code == pytest.ExitCode.OK else "import")
+    code = pytest.main([*files, "-x", *QUIET], [plugin])
+    return plugin.failed or ("" if code == pytest.ExitCode.OK else "import")
 
 
 class Chosen:
@@ -320,8 +320,8 @@ class Chosen:
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, items):
-        chosen = [item for item in items if item.nodeid in self.places]
-        items[:] = sorted(chosen, key=lambda item: self.places[item.nodeid])
+        selection = [item for item in items if item.nodeid in self.places]
+        items[:] = sorted(selection, key=lambda item: self.places[item.nodeid])
 
     def pytest_runtest_logreport(self, report):
         if report.failed:
@@ -371,24 +371,24 @@ def report(count):
         for name in (row["package"], "all"):
             counts[name][row["outcome"]] += 1
     for name, each in counts.items():
-        killed, count = each["killed"] + each["timeout"], each.total() - each["equivalent"]
-        low, high = share_interval(killed, count)
-        print(f"{name:10} {killed} of {count} killed, {low:.1%} to {high:.1%}; {each['equivalent']} equivalent")
+        kills, count = each["killed"] + each["timeout"], each.total() - each["equivalent"]
+        low, high = share_interval(kills, count)
+        print(f"{name:10} {kills} of {count} killed, {low:.1%} to {high:.1%}; {each['equivalent']} equivalent")
 
 
 def _tidy(count):
     """Rows of the sample, the newest of each, in the order of the sample; name those equivalent."""
     equivalent, rows = _equivalent(), {_key(row): row for row in _rows()}
-    kept = [rows[each.key] for each in _drawn(count) if each.key in rows]
-    for row in kept:
+    sample_rows = [rows[each.key] for each in _drawn(count) if each.key in rows]
+    for row in sample_rows:
         if row["outcome"] in ("survived", "equivalent"):
             code = (ROOT / row["file"]).read_text().splitlines()[int(row["line"]) - 1].strip()
             same = (row["file"], code, row["before"], row["after"]) in equivalent
             row["outcome"] = "equivalent" if same else "survived"
     RESULTS.unlink(missing_ok=True)
-    for row in kept:
+    for row in sample_rows:
         _write(row)
-    return kept
+    return sample_rows
 
 
 if __name__ == "__main__":

@@ -80,25 +80,25 @@ def mutants(file: str, source: bytes) -> list[Mutant]:
 def changed_functions(before: bytes, after: bytes, file: str) -> list[tuple[types.CodeType, types.CodeType]] | None:
     """Code of the functions that a mutant changes, before and after; None where it changes what an import does."""
     old, new = (compile(source, file, "exec", dont_inherit=True) for source in (before, after))
-    found: list[tuple[types.CodeType, types.CodeType]] = []
-    return found if _compare(old, new, found) else None
+    pairs: list[tuple[types.CodeType, types.CodeType]] = []
+    return pairs if _compare(old, new, pairs) else None
 
 
-def _compare(old: types.CodeType, new: types.CodeType, found: list) -> bool:
+def _compare(old: types.CodeType, new: types.CodeType, pairs: list) -> bool:
     """Whether module and class bodies do the same; functions that differ are added to those found."""
     is_function = bool(old.co_flags & inspect.CO_OPTIMIZED)
     inner = [[each for each in code.co_consts if isinstance(each, types.CodeType)] for code in (old, new)]
     if _own(old) != _own(new) or [each.co_name for each in inner[0]] != [each.co_name for each in inner[1]]:
-        found.append((old, new))
+        pairs.append((old, new))
         return is_function
     for one, other in zip(*inner, strict=True):
-        count = len(found)
-        if not _compare(one, other, found):
+        count = len(pairs)
+        if not _compare(one, other, pairs):
             return False
-        changed = len(found) > count
-        if changed and is_function:
-            found.append((old, new))
-        elif changed and one.co_name in COMPREHENSIONS:
+        differs = len(pairs) > count
+        if differs and is_function:
+            pairs.append((old, new))
+        elif differs and one.co_name in COMPREHENSIONS:
             return False
     return True
 
@@ -122,8 +122,8 @@ class _Walk(ast.NodeVisitor):
         if isinstance(node, ast.stmt) and self.inside:
             body = getattr(node, "body", None)
             self.statement = (node.lineno, max(node.lineno, body[0].lineno - 1) if body else node.end_lineno)
-        for operator, changed in _changes(node):
-            self._add(node, operator, changed)
+        for operator, replacement in _changes(node):
+            self._add(node, operator, replacement)
         if isinstance(node, (ast.If, ast.IfExp)) and isinstance(node.test, (ast.Name, ast.Attribute, ast.Call)):
             self._add(node.test, "condition", ast.UnaryOp(ast.Not(), node.test))
         super().visit(node)
@@ -133,8 +133,8 @@ class _Walk(ast.NodeVisitor):
         before = self.inside
         self.statement = (node.body[0].lineno, node.end_lineno)
         for default in [*node.args.defaults, *node.args.kw_defaults]:
-            for changed in _numbers(default) if default else ():
-                self._add(default, "default", changed)
+            for replacement in _numbers(default) if default else ():
+                self._add(default, "default", replacement)
         for decorator in node.decorator_list:
             self.visit(decorator)
         self.inside = True
@@ -151,16 +151,16 @@ class _Walk(ast.NodeVisitor):
 
     def visit_keyword(self, node: ast.keyword) -> None:
         if node.arg in AXES and isinstance(node.value, (ast.Constant, ast.UnaryOp)):
-            for changed in _axes(node.value):
-                self._add(node.value, "axis", changed)
+            for replacement in _axes(node.value):
+                self._add(node.value, "axis", replacement)
         else:
             self.generic_visit(node)
 
-    def _add(self, node: ast.AST, operator: str, changed: ast.AST) -> None:
+    def _add(self, node: ast.AST, operator: str, replacement: ast.AST) -> None:
         start = self.starts[node.lineno - 1] + node.col_offset
         end = self.starts[node.end_lineno - 1] + node.end_col_offset
-        after = ast.unparse(changed)
-        if isinstance(node, ast.expr) and not isinstance(changed, (ast.Constant, ast.Name, ast.Attribute)):
+        after = ast.unparse(replacement)
+        if isinstance(node, ast.expr) and not isinstance(replacement, (ast.Constant, ast.Name, ast.Attribute)):
             after = f"({after})"
         before = " ".join(self.source[start:end].decode().split())
         mutant = Mutant(self.file, node.lineno, self.statement, operator, start, end, before, after)
@@ -188,8 +188,8 @@ def _changes(node: ast.AST):
         case ast.BoolOp(operator, values):
             yield "boolean", ast.BoolOp(ast.Or() if isinstance(operator, ast.And) else ast.And(), values)
         case ast.Constant():
-            for changed in _numbers(node):
-                yield "constant", changed
+            for replacement in _numbers(node):
+                yield "constant", replacement
         case ast.Name(name) if name in SWAPS:
             yield "swap", ast.Name(SWAPS[name])
         case ast.Attribute(value, name) if name in SWAPS:

@@ -86,13 +86,13 @@ def planted(run, folder, count):
         model, preprocess = load_backbone(DEFAULT, weights, size=size, pooling="auto")
         read = reader(run)
         images = [read(row) for row in rows]
-        found = {}
+        embeddings_of = {}
         with torch.inference_mode():
             for kind, (change, by) in KINDS.items():
                 blocks = [images[start : start + BATCH] for start in range(0, PLANTED, BATCH)]
                 inputs = (torch.stack([preprocess(change(each, by)) for each in block]) for block in blocks)
-                found[kind] = np.concatenate([model.eval()(each).numpy() for each in inputs])
-        np.savez(file, rows=rows, **found)
+                embeddings_of[kind] = np.concatenate([model.eval()(each).numpy() for each in inputs])
+        np.savez(file, rows=rows, **embeddings_of)
     return np.load(file)
 
 
@@ -102,8 +102,8 @@ def recall(run, folder, facts):
     copies = planted(run, folder, len(train))
     for kind in KINDS:
         groups = groups_of(near_pairs(np.concatenate([train, copies[kind]]))[0], len(train) + PLANTED)
-        found = (groups[len(train) :] == groups[copies["rows"]]).mean()
-        row = {"data": run.name, "images": len(train), "kind": kind, "planted": PLANTED, "recall": f"{found:.3f}"}
+        share = (groups[len(train) :] == groups[copies["rows"]]).mean()
+        row = {"data": run.name, "images": len(train), "kind": kind, "planted": PLANTED, "recall": f"{share:.3f}"}
         record("near-duplicates-recall", row | facts)
 
 
@@ -123,9 +123,11 @@ def sample(run, folder):
     rows = []
     for encoder in (DEFAULT, "simclr"):
         pairs, distances = near_pairs(np.load(run / "embed" / encoder / "train.npy"))
-        chosen = np.sort(generator(0, "near-duplicates").permutation(len(pairs))[:JUDGED])
-        sheet(run, pairs[chosen], folder / f"pairs-{run.name}-{encoder}.png")
-        for number, ((first, second), gap) in enumerate(zip(pairs[chosen], distances[chosen], strict=True)):
+        rows_to_judge = np.sort(generator(0, "near-duplicates").permutation(len(pairs))[:JUDGED])
+        sheet(run, pairs[rows_to_judge], folder / f"pairs-{run.name}-{encoder}.png")
+        for number, ((first, second), gap) in enumerate(
+            zip(pairs[rows_to_judge], distances[rows_to_judge], strict=True)
+        ):
             facts = {"data": run.name, "encoder": encoder, "flagged": len(pairs), "number": number}
             rows.append(facts | {"first": first, "second": second, "similarity": f"{1 - gap**2 / 2:.4f}", "near": ""})
     return rows

@@ -38,14 +38,14 @@ def faiss_search(points, k):
     return index.search(points, k + 1)[1]
 
 
-def without_itself(found):
+def without_itself(indices):
     """Drop the row itself, or the last one found where enough duplicates hide it."""
-    at = np.arange(len(found))
-    own = found == at[:, None]
-    drop = np.where(own.any(axis=1), own.argmax(axis=1), found.shape[1] - 1)
-    kept = np.ones(found.shape, bool)
-    kept[at, drop] = False
-    return found[kept].reshape(len(found), -1)
+    at = np.arange(len(indices))
+    own = indices == at[:, None]
+    drop = np.where(own.any(axis=1), own.argmax(axis=1), indices.shape[1] - 1)
+    mask = np.ones(indices.shape, bool)
+    mask[at, drop] = False
+    return indices[mask].reshape(len(indices), -1)
 
 
 def timed(function):
@@ -62,9 +62,9 @@ def main():
     for _ in range(3):
         seconds, (ours, _) = timed(lambda: knn(points, k, threads))
         exact.append(seconds)
-        seconds, found = timed(lambda: faiss_search(points, k))
+        seconds, indices = timed(lambda: faiss_search(points, k))
         theirs.append(seconds)
-    differing = (np.sort(ours, axis=1) != np.sort(without_itself(found), axis=1)).any(axis=1).mean()
+    differing = (np.sort(ours, axis=1) != np.sort(without_itself(indices), axis=1)).any(axis=1).mean()
     ratio = min(exact) / min(theirs)
     row = {
         **machine(),

@@ -43,49 +43,49 @@ def settings_of(way):
 
 def work():
     """The worker: one selection, and the value of its picks."""
-    given = task()
-    points = np.load(given["file"], mmap_mode="r")[: given["n"]]
-    radius, strategy = ball_radius(points, given["budget"]), given["strategy"]
+    job = task()
+    points = np.load(job["file"], mmap_mode="r")[: job["n"]]
+    radius, strategy = ball_radius(points, job["budget"]), job["strategy"]
     knobs = {"delta": radius} if strategy == "probcover" else {}
-    if given["way"] == "random":
-        run = contestants.ours(points, given["budget"], "random", {})
+    if job["way"] == "random":
+        run = contestants.ours(points, job["budget"], "random", {})
     else:
         contestants.ours(np.array(points[:WARM_UP]), 20, strategy, knobs)()
-        run = contestants.ours(points, given["budget"], strategy, knobs | settings_of(given["way"]))
-    picks, seconds, taken = measured(run)
-    answer(seconds=seconds, bytes=taken, value=quality.OBJECTIVES[strategy][1](points, picks, radius))
+        run = contestants.ours(points, job["budget"], strategy, knobs | settings_of(job["way"]))
+    picks, seconds, peak = measured(run)
+    answer(seconds=seconds, bytes=peak, value=quality.OBJECTIVES[strategy][1](points, picks, radius))
 
 
-def ways(n, given):
-    fitting = [f"partitions={count}" for count in given.partitions if n // count >= given.budget]
+def ways(n, args):
+    fitting = [f"partitions={count}" for count in args.partitions if n // count >= args.budget]
     return ["random", "whole", *fitting, *(["sample=20000"] if n > 20_000 else [])]
 
 
-def race(data, file, n, given):
+def race(data, file, n, args):
     """Run the selections of one file that are not recorded yet."""
     d = np.load(file, mmap_mode="r").shape[1]
-    for strategy in given.strategies:
-        for way in ways(n, given):
-            cell = dict(zip(CELL, (data, n, d, given.budget, given.threads, strategy, way), strict=True))
+    for strategy in args.strategies:
+        for way in ways(n, args):
+            cell = dict(zip(CELL, (data, n, d, args.budget, args.threads, strategy, way), strict=True))
             if recorded("partitions", cell) is None:
-                found = in_process(__file__, {**cell, "file": str(file)}, given.threads, given.limit)
-                row = line(cell, found)
+                result = in_process(__file__, {**cell, "file": str(file)}, args.threads, args.limit)
+                row = line(cell, result)
                 record("partitions", row)
                 show(row)
 
 
-def line(cell, found):
-    done = found["status"] == "done"
-    taken = found["bytes"] / (4 * cell["n"] * cell["d"]) if "bytes" in found else None
+def line(cell, result):
+    is_done = result["status"] == "done"
+    memory = result["bytes"] / (4 * cell["n"] * cell["d"]) if "bytes" in result else None
     return {
         **machine(),
         "numpy": np.__version__,
         **cell,
-        "status": found["status"],
-        "seconds": f"{found['seconds']:.4g}" if "seconds" in found else "",
+        "status": result["status"],
+        "seconds": f"{result['seconds']:.4g}" if "seconds" in result else "",
         "objective": quality.OBJECTIVES[cell["strategy"]][0],
-        "value": f"{found['value']:.6g}" if done else "",
-        "memory": "" if taken is None else f"{taken:.3g}",
+        "value": f"{result['value']:.6g}" if is_done else "",
+        "memory": "" if memory is None else f"{memory:.3g}",
     }
 
 
@@ -120,16 +120,16 @@ def arguments():
 def main():
     if task() is not None:
         return work()
-    given = arguments()
-    if not given.compare:
-        for source in given.files:
-            file, n = given.folder / f"unit-{source.stem}.npy", len(np.load(source, mmap_mode="r"))
+    args = arguments()
+    if not args.compare:
+        for source in args.files:
+            file, n = args.folder / f"unit-{source.stem}.npy", len(np.load(source, mmap_mode="r"))
             if not file.exists():
-                given.folder.mkdir(parents=True, exist_ok=True)
+                args.folder.mkdir(parents=True, exist_ok=True)
                 write_sample(file, source, n)
-            race(source.stem, file, n, given)
-        for n in [] if given.files else sorted(given.n):
-            race("generated", embeddings(given.folder, n, given.d), n, given)
+            race(source.stem, file, n, args)
+        for n in [] if args.files else sorted(args.n):
+            race("generated", embeddings(args.folder, n, args.d), n, args)
     compare(results())
 
 

@@ -38,11 +38,11 @@ def main():
     for pitfall, sweeps in SWEEPS.items():
         for sweep in sweeps:
             folder, _, name = sweep.partition("/")
-            done = Run(args.runs / folder).find_step(f"al/{name}")
-            if done is None:
+            step = Run(args.runs / folder).find_step(f"al/{name}")
+            if step is None:
                 print(f"not run: {folder}/al/{name}")
                 continue
-            rounds = rounds_of(done)
+            rounds = rounds_of(step)
             last = rounds[rounds["round"] == rounds["round"].max()][COLUMNS]
             parts.append(last.assign(pitfall=pitfall, data=folder, variant=name, **machine(), **versions))
     table = pd.concat(parts)

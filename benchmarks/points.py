@@ -16,14 +16,14 @@ def write_clustered(file, n, d, dtype=np.float32):
     Variances fall as 1 / dimension, as those of trained features do: the effective rank at 512 dimensions is about 120,
     where equal ones would make all neighbors of an image equally far. The rows of fewer images are the first of more.
     """
-    spread = np.arange(1, d + 1, dtype=np.float32) ** -0.5
+    deviations = np.arange(1, d + 1, dtype=np.float32) ** -0.5
     centers = np.random.default_rng([0, 0]).standard_normal((CLUSTERS, d), dtype=np.float32)
     partial = file.with_name(file.name + ".partial")
     rows = np.lib.format.open_memmap(partial, "w+", dtype, (n, d))
     for number, start in enumerate(range(0, n, BLOCK)):
         rng = np.random.default_rng([1, number])
         block = centers[rng.integers(0, CLUSTERS, BLOCK)] + rng.standard_normal((BLOCK, d), dtype=np.float32)
-        block *= spread
+        block *= deviations
         block /= np.linalg.norm(block, axis=1, keepdims=True)
         rows[start : start + BLOCK] = block[: n - start]
     rows.flush()
@@ -40,8 +40,8 @@ def write_logits(file, n, classes):
 def write_sample(file, source, n):
     """Write n rows of the array in `source` at length 1, drawn evenly and in their order; all where there are fewer."""
     rows = np.load(source, mmap_mode="r")
-    drawn = np.sort(np.random.default_rng([3, 0]).permutation(len(rows))[:n])
-    points = np.asarray(rows[drawn], np.float32)
+    order = np.sort(np.random.default_rng([3, 0]).permutation(len(rows))[:n])
+    points = np.asarray(rows[order], np.float32)
     np.save(file, points / np.maximum(np.linalg.norm(points, axis=1, keepdims=True), np.float32(1e-30)))
 
 
@@ -55,13 +55,13 @@ def write_jittered(file, source, n, d):
     rows = rows @ np.linalg.eigh(rows.T @ rows)[1][:, ::-1][:, :d]
     rows /= np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), np.float32(1e-30))
     gaps = knn(rows, 1)[1][:, 0].astype(np.float32)
-    drawn = np.random.default_rng([4, 0]).permutation(n) % len(rows)
-    stored = np.lib.format.open_memmap(file.with_name(file.name + ".partial"), "w+", np.float16, (n, rows.shape[1]))
+    order = np.random.default_rng([4, 0]).permutation(n) % len(rows)
+    output = np.lib.format.open_memmap(file.with_name(file.name + ".partial"), "w+", np.float16, (n, rows.shape[1]))
     for number, start in enumerate(range(0, n, BLOCK)):
-        own = drawn[start : start + BLOCK]
+        own = order[start : start + BLOCK]
         jitter = np.random.default_rng([5, number]).standard_normal((len(own), rows.shape[1]), dtype=np.float32)
         jitter *= gaps[own, None] / 2 / np.linalg.norm(jitter, axis=1, keepdims=True)
         block = rows[own] + jitter
-        stored[start : start + BLOCK] = block / np.linalg.norm(block, axis=1, keepdims=True)
-    stored.flush()
+        output[start : start + BLOCK] = block / np.linalg.norm(block, axis=1, keepdims=True)
+    output.flush()
     file.with_name(file.name + ".partial").rename(file)

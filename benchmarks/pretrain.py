@@ -67,9 +67,9 @@ def ours(network, images, batch, steps):
             checkpoint=Path(folder) / "checkpoint.pt",
         )
         next(rows)
-        started = time.perf_counter()
+        start = time.perf_counter()
         next(rows)
-        return batch * steps / (time.perf_counter() - started)
+        return batch * steps / (time.perf_counter() - start)
 
 
 def bare(network, images, batch, steps):
@@ -126,10 +126,10 @@ def lightlys(network, images, batch, steps):
 def timed_steps(step, batch, steps):
     for _ in range(3):
         step()
-    started = time.perf_counter()
+    start = time.perf_counter()
     for _ in range(steps):
         step()
-    return batch * steps / (time.perf_counter() - started)
+    return batch * steps / (time.perf_counter() - start)
 
 
 WORKERS = {"ours": ours, "bare": bare, "lightly": lightlys}
@@ -145,13 +145,13 @@ def work(what, network, file):
 
 
 def measured(what, network, file):
-    ended = subprocess.run(
+    process = subprocess.run(
         [sys.executable, __file__, "--worker", what, network, *([file] if file else [])],
         stdout=subprocess.PIPE,
         text=True,
         check=True,
     )
-    return json.loads(ended.stdout.splitlines()[-1])
+    return json.loads(process.stdout.splitlines()[-1])
 
 
 def peer_version():
@@ -165,13 +165,13 @@ def compare(network, file):
     peer = peer_version()
     batch, steps, times = NETWORKS[network]
     contestants = ["bare", "ours", *(["lightly"] if peer else [])]
-    found = {what: [] for what in contestants}
+    runs_of = {what: [] for what in contestants}
     for _ in range(ROUNDS):
         for what in contestants:
-            found[what].append(measured(what, network, file))
-    speed = {what: max(run["speed"] for run in runs) for what, runs in found.items()}
-    peak = {what: min(run["peak"] for run in runs) for what, runs in found.items()}
-    allowed = peak["bare"] + (batch * steps * 3 * 32 * 32 + 4 * 2 * batch * 3 * 32 * 32 * 4) / 2**20
+            runs_of[what].append(measured(what, network, file))
+    speed = {what: max(run["speed"] for run in runs) for what, runs in runs_of.items()}
+    peak = {what: min(run["peak"] for run in runs) for what, runs in runs_of.items()}
+    limit = peak["bare"] + (batch * steps * 3 * 32 * 32 + 4 * 2 * batch * 3 * 32 * 32 * 4) / 2**20
     row = {
         **machine(),
         "torch": torch.__version__,
@@ -186,11 +186,11 @@ def compare(network, file):
         "ours_to_lightly": f"{speed['ours'] / speed['lightly']:.2f}" if peer else "",
         "ours_peak_mib": f"{peak['ours']:.0f}",
         "bare_peak_mib": f"{peak['bare']:.0f}",
-        "allowed_peak_mib": f"{allowed:.0f}",
+        "allowed_peak_mib": f"{limit:.0f}",
     }
     verdicts = {
         f"{network}: at least {CLAIM} of the bare step": speed["ours"] >= CLAIM * speed["bare"],
-        f"{network}: peak memory within bounds": peak["ours"] <= allowed,
+        f"{network}: peak memory within bounds": peak["ours"] <= limit,
     }
     if peer:
         verdicts[f"{network}: at least {times} times lightly"] = speed["ours"] >= times * speed["lightly"]

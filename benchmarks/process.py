@@ -34,12 +34,12 @@ def in_process(script, work, threads, limit=None):
             while True:
                 try:
                     worker.wait(POLL)
-                    said = _said(words)
-                    return said if "status" in said else {"status": f"failed ({worker.returncode})"}
+                    facts = _said(words)
+                    return facts if "status" in facts else {"status": f"failed ({worker.returncode})"}
                 except subprocess.TimeoutExpired:
-                    said = _said(words)
-                    if limit and "started" in said and time.time() - said["started"] > limit:
-                        peak = resident("VmHWM", worker.pid) - said["resident"]
+                    facts = _said(words)
+                    if limit and "started" in facts and time.time() - facts["started"] > limit:
+                        peak = resident("VmHWM", worker.pid) - facts["resident"]
                         return {"status": "stopped", "seconds": limit, "bytes": peak}
         finally:
             worker.kill()
@@ -77,7 +77,7 @@ def measured(run):
     Path("/proc/self/clear_refs").write_text("5")
     before = resident("VmRSS")
     _say(resident=before, started=time.time())
-    started = time.perf_counter()
+    start = time.perf_counter()
     result = run()
-    seconds = time.perf_counter() - started
+    seconds = time.perf_counter() - start
     return result, seconds, resident("VmHWM") - before

@@ -11,12 +11,12 @@ EXACT, ROUNDED = 1e-6, 1e-4
 
 def distances(points, picks):
     """Distances to all picks, block by block of the points, (≤ 1024, budget) float64."""
-    chosen = points[picks].astype(np.float64)
-    norms = np.einsum("ij,ij->i", chosen, chosen)
+    centers = points[picks].astype(np.float64)
+    norms = np.einsum("ij,ij->i", centers, centers)
     for start in range(0, len(points), ROWS):
         block = points[start : start + ROWS].astype(np.float64)
-        squared = np.einsum("ij,ij->i", block, block)[:, None] + norms - 2 * block @ chosen.T
-        yield np.sqrt(np.maximum(squared, 0))
+        sq_distances = np.einsum("ij,ij->i", block, block)[:, None] + norms - 2 * block @ centers.T
+        yield np.sqrt(np.maximum(sq_distances, 0))
 
 
 def gaps(points, picks):
@@ -51,9 +51,9 @@ def typicality(points, picks, neighbors=20):
 
 def graph_cut(points, picks):
     """Σ over picks and images of (1 + cos) / 2, less that over pairs of picks; by the number of picks and images."""
-    chosen = points[picks].astype(np.float64)
-    near_all = (len(points) * len(picks) + chosen.sum(axis=0) @ points.sum(axis=0, dtype=np.float64)) / 2
-    near_each_other = (1 + chosen @ chosen.T).sum() / 2
+    centers = points[picks].astype(np.float64)
+    near_all = (len(points) * len(picks) + centers.sum(axis=0) @ points.sum(axis=0, dtype=np.float64)) / 2
+    near_each_other = (1 + centers @ centers.T).sum() / 2
     return float((near_all - near_each_other) / (len(picks) * len(points)))
 
 

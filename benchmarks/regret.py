@@ -38,18 +38,18 @@ def values(run):
     for step in (step for step in steps if any(fnmatch(step.name, pattern) for pattern in SWEEPS)):
         rounds = rounds_of(step)
         rounds = rounds[rounds["status"] == "ok"]
-        queried = (rounds["round"] > 0).any()
+        has_queries = (rounds["round"] > 0).any()
         keys = ["init", "learner", "encoder", "seed"]
-        if queried:
+        if has_queries:
             first = rounds[rounds["round"] == 0].drop(columns="query")
             queries = rounds.loc[rounds["round"] > 0, "query"].unique()
             rounds = pd.concat([rounds[rounds["round"] > 0], *(first.assign(query=query) for query in queries)])
             keys.append("query")
         curves = rounds.groupby(keys)["accuracy"].mean().reset_index()
-        curves["choice"] = curves["init"] + (" + " + curves["query"] if queried else "")
-        labels = rounds["labeled"].max() if queried else rounds["labeled"].min()
+        curves["choice"] = curves["init"] + (" + " + curves["query"] if has_queries else "")
+        labels = rounds["labeled"].max() if has_queries else rounds["labeled"].min()
         for (choice, learner, encoder), of in curves.groupby(["choice", "learner", "encoder"]):
-            kind = "queries" if queried else "first pools"
+            kind = "queries" if has_queries else "first pools"
             rows.append((kind, Path(run).name, encoder, learner, labels, choice, len(of), of["accuracy"].mean()))
     return rows
 

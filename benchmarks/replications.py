@@ -114,9 +114,9 @@ def recorded():
 
 def beside(authors, inputs):
     """Run the authors' code beside ours, for methods that are not recorded."""
-    done = {method for kind, method in recorded() if kind not in ("gain", "classes")}
+    methods = {method for kind, method in recorded() if kind not in ("gain", "classes")}
     for method, (folder, comparison) in COMPARISONS.items():
-        if method in done:
+        if method in methods:
             continue
         if not (authors / folder).is_dir():
             print(f"{method}: no clone in {authors / folder}")
@@ -126,8 +126,8 @@ def beside(authors, inputs):
             # Their code prints; what was recorded before it fails is kept whole.
             with on_cpu(), contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
                 rows = list(comparison(authors / folder, inputs))
-            for found in rows:
-                add(**vars(found))
+            for result in rows:
+                add(**vars(result))
 
 
 def embeddings(study, name):
@@ -141,14 +141,14 @@ def main():
     parser.add_argument("study", type=Path, metavar="STUDY")
     parser.add_argument("--authors", type=Path, metavar="FOLDER")
     words = parser.parse_args()
-    done = recorded()
-    if ("gain", "typiclust") not in done:
+    keys = recorded()
+    if ("gain", "typiclust") not in keys:
         gains(words.study)
-    if ("gain", "usl") not in done:
+    if ("gain", "usl") not in keys:
         new_gains(words.study)
     study = Run(words.study / DATA)
     points, small, labels = embeddings(study, ENCODER), embeddings(study, "simclr"), labels_of(study)
-    if ("classes", "usl") not in done:
+    if ("classes", "usl") not in keys:
         classes_of_usl(points, labels)
     if words.authors is not None:
         few = None if small is None else small[:1000]

@@ -89,9 +89,9 @@ def by_cleanlab(raw, labels, seed):
     folds = StratifiedKFold(5, shuffle=True, random_state=seed)
     _, codes = np.unique(labels, return_inverse=True)
     probs = cross_val_predict(LogisticRegression(), points, codes, cv=folds, method="predict_proba")
-    found = find_label_issues(codes, probs, return_indices_ranked_by="self_confidence")
-    scored = np.argsort(get_label_quality_scores(codes, probs), kind="stable")
-    return np.concatenate([found, scored[~np.isin(scored, found)]]).astype(np.int64)
+    issues = find_label_issues(codes, probs, return_indices_ranked_by="self_confidence")
+    ranking = np.argsort(get_label_quality_scores(codes, probs), kind="stable")
+    return np.concatenate([issues, ranking[~np.isin(ranking, issues)]]).astype(np.int64)
 
 
 def precisions(data, labels, share, noise, seed):
@@ -99,10 +99,10 @@ def precisions(data, labels, share, noise, seed):
     raw, inputs, truth = data
     rng = generator(seed, "review", noise)
     rows = rng.permutation(len(truth))[:labels]
-    given, wrong = noisy(truth[rows], share, noise, nearest_class(inputs, truth), rng)
+    noisy_labels, wrong = noisy(truth[rows], share, noise, nearest_class(inputs, truth), rng)
     orders = {
-        "initpools": by_initpools(inputs[rows], given, int(truth.max()) + 1, seed),
-        "cleanlab": by_cleanlab(raw[rows], given, seed),
+        "initpools": by_initpools(inputs[rows], noisy_labels, int(truth.max()) + 1, seed),
+        "cleanlab": by_cleanlab(raw[rows], noisy_labels, seed),
     }
     sizes = {"wrong": int(wrong.sum()), "10": 10, "20": 20}
     return {tool: {name: wrong[order[:k]].mean() for name, k in sizes.items()} for tool, order in orders.items()}
@@ -121,7 +121,7 @@ def main(first, seeds, *runs):
                     each = [precisions(data, labels, share, noise, int(first) + number) for number in range(int(seeds))]
                     for k in each[0]["initpools"]:
                         own, other = (
-                            np.array([found[tool][k] for found in each]) for tool in ("initpools", "cleanlab")
+                            np.array([result[tool][k] for result in each]) for tool in ("initpools", "cleanlab")
                         )
                         gap = own - other
                         row = {"data": run.name, "labels": labels, "noise": noise, "share": share, "k": k}

@@ -66,12 +66,12 @@ def sample_rows(name, folder):
     if file.exists():
         return file
     folder.mkdir(parents=True, exist_ok=True)
-    kept = {}
+    arrays = {}
     for split, most in (("train", TRAIN), ("test", TEST)):
         n = len(data[f"{split}_images"])
         rows = np.sort(generator(0, "scale", split).permutation(n)[:most])
-        kept |= {f"{split}_{what}": data[f"{split}_{what}"][rows] for what in ("images", "labels")}
-    np.savez(file, **kept)
+        arrays |= {f"{split}_{what}": data[f"{split}_{what}"][rows] for what in ("images", "labels")}
+    np.savez(file, **arrays)
     return file
 
 
@@ -79,8 +79,8 @@ def trained(file, folder, images):
     """The embeddings of encoders, from runs in the folder."""
     run = folder / "run"
     where = ["--dataset", file, "--run", run, "--threads", 1]
-    for task, seen in SEEN.items():
-        initpools("pretrain", task, *where, "--set", f"pretrain.epochs={seen[images >= 5_000] // images}")
+    for task, image_count in SEEN.items():
+        initpools("pretrain", task, *where, "--set", f"pretrain.epochs={image_count[images >= 5_000] // images}")
         initpools("embed", task, *where)
     short = folder / "short"
     initpools("pretrain", "simclr", "--dataset", file, "--run", short, "--threads", 1, "--epochs", 1)
@@ -140,10 +140,12 @@ def answers(learner, rows, labels, tests, truth, classes, parts):
     for place, value in enumerate(values):
         for part in range(max(each.max() for each in parts) + 1):
             out = [each == part for each in parts]
-            known = [[array[~mask] for array, mask in zip(arrays, out, strict=True)] for arrays in (rows, labels)]
-            for seed, model in enumerate(fitted(learner, *known, classes, value, seeds)):
-                asked = out[seed]
-                losses[seed, place] += log_loss(model.logits(rows[seed][asked]), labels[seed][asked]) * asked.mean()
+            training = [[array[~mask] for array, mask in zip(arrays, out, strict=True)] for arrays in (rows, labels)]
+            for seed, model in enumerate(fitted(learner, *training, classes, value, seeds)):
+                held_out = out[seed]
+                losses[seed, place] += (
+                    log_loss(model.logits(rows[seed][held_out]), labels[seed][held_out]) * held_out.mean()
+                )
         for seed, model in enumerate(fitted(learner, rows, labels, classes, value, seeds)):
             right[seed, place] = np.mean(model.logits(tests[seed]).argmax(1) == truth)
     return losses, right
@@ -152,17 +154,21 @@ def answers(learner, rows, labels, tests, truth, classes, parts):
 def accuracies(learner, space, labels, truth, budget):
     """Of each seed the value chosen, its accuracy, and the accuracy with the default: (seeds, 3)."""
     how, (train, test) = HOW[learner], space
-    bought = [generator(seed, "scale", "labels").permutation(len(labels))[:budget] for seed in range(how["seeds"])]
-    rows, known, tests = [train[each] for each in bought], [labels[each] for each in bought], [test] * len(bought)
+    samples = [generator(seed, "scale", "labels").permutation(len(labels))[:budget] for seed in range(how["seeds"])]
+    rows, sample_labels, tests = (
+        [train[each] for each in samples],
+        [labels[each] for each in samples],
+        [test] * len(samples),
+    )
     if learner == "linear":
         # Weights that minimize the penalized loss are combinations of the rows: the rows' own span will do.
         bases, corners = zip(*(np.linalg.qr(each.T.astype(np.float64)) for each in rows), strict=True)
         rows, tests = [each.T for each in corners], [test @ each for each in bases]
-    parts = [assign_folds(each, np.arange(budget), seed, how["folds"]) for seed, each in enumerate(known)]
-    losses, right = answers(learner, rows, known, tests, truth, int(labels.max()) + 1, parts)
+    parts = [assign_folds(each, np.arange(budget), seed, how["folds"]) for seed, each in enumerate(sample_labels)]
+    losses, right = answers(learner, rows, sample_labels, tests, truth, int(labels.max()) + 1, parts)
     best = losses.argmin(1)
-    chosen = right[np.arange(len(best)), best]
-    return np.stack([np.array(how["values"])[best], chosen, right[:, how["values"].index(how["default"])]], 1)
+    best_right = right[np.arange(len(best)), best]
+    return np.stack([np.array(how["values"])[best], best_right, right[:, how["values"].index(how["default"])]], 1)
 
 
 def compared(learner, name, source, arrays, labels, truth):

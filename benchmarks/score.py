@@ -45,20 +45,20 @@ def untrained(name, images):
 
 @torch.inference_mode()
 def bare(pretext, inputs):
-    started = time.perf_counter()
+    start = time.perf_counter()
     for _ in range(IMAGES // BATCH):
         pretext(*inputs)
-    return IMAGES / (time.perf_counter() - started)
+    return IMAGES / (time.perf_counter() - start)
 
 
 def score(pretext, images):
     """Images/s of three more views, so that the reference, which is passed forward once, does not count."""
 
     def seconds(views):
-        started = time.perf_counter()
+        start = time.perf_counter()
         threads = available_cores()
         scores(pretext, images, views=views, reference=REFERENCE, batch=BATCH, seed=0, device=CPU, threads=threads)
-        return time.perf_counter() - started
+        return time.perf_counter() - start
 
     first = seconds(1)
     return 3 * IMAGES / (seconds(4) - first)
@@ -77,8 +77,8 @@ def main():
             ids = torch.arange(BATCH)
             draws = Draws(0, 0, ids)
             inputs = pretext.inputs(as_tensor(images[pretext.rows(draws).numpy()], CPU), draws)
-        found = [(bare(pretext, inputs), score(pretext, images)) for _ in range(ROUNDS)]
-        passes, ours = (max(speeds) for speeds in zip(*found, strict=True))
+        speeds_of = [(bare(pretext, inputs), score(pretext, images)) for _ in range(ROUNDS)]
+        passes, ours = (max(speeds) for speeds in zip(*speeds_of, strict=True))
         row = {
             **machine(),
             "torch": torch.__version__,

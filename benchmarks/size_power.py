@@ -66,7 +66,7 @@ def size_and_power(draw, seeds, rng):
     """The columns of one row of size-power.csv."""
     draws = DRAWS.get(seeds, MOST_DRAWS)
     d = draw(rng, (draws, seeds))
-    found = {
+    signs = {
         shift: np.array([np.sign(each.mean()) * (sign_flip(each) <= 0.05) for each in d + shift])
         for shift in (0, EFFECT, -EFFECT)
     }
@@ -75,19 +75,19 @@ def size_and_power(draw, seeds, rng):
     reach = scipy.stats.t.ppf(0.975, seeds - 1)
     # In parts, since each holds all resamples of all rows.
     ends = np.concatenate([bootstrap_t_intervals(part, least=2) for part in np.array_split(d, max(1, draws // 200))])
-    known = np.isfinite(ends).all(axis=1)
-    low, high = ends[known].T
+    finite = np.isfinite(ends).all(axis=1)
+    low, high = ends[finite].T
     return {
         "draws": draws,
-        "size": (found[0] != 0).mean(),
-        "false_better": (found[0] > 0).mean(),
-        "false_worse": (found[0] < 0).mean(),
-        "power_up": (found[EFFECT] > 0).mean(),
-        "power_down": (found[-EFFECT] < 0).mean(),
+        "size": (signs[0] != 0).mean(),
+        "false_better": (signs[0] > 0).mean(),
+        "false_worse": (signs[0] < 0).mean(),
+        "power_up": (signs[EFFECT] > 0).mean(),
+        "power_down": (signs[-EFFECT] < 0).mean(),
         "cover_t": (np.abs(mean) <= reach * error).mean(),
         "cover_bootstrap": ((low <= 0) & (high >= 0)).mean(),
-        "no_bootstrap": 1 - known.mean(),
-        "width": np.median((high - low) / (2 * reach * error[known])),
+        "no_bootstrap": 1 - finite.mean(),
+        "width": np.median((high - low) / (2 * reach * error[finite])),
     }
 
 

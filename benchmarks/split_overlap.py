@@ -36,9 +36,9 @@ SIDE, SMALL, BATCH = 96, 32, 50
 
 def write(data, embeddings, groups, train, test, classes, facts):
     """Record one comparison."""
-    found = find_overlap(np.asarray(test), np.asarray(train), classes, 0)
+    overlap = find_overlap(np.asarray(test), np.asarray(train), classes, 0)
     row = {"data": data, "embeddings": embeddings, "groups": groups, "train": len(train), "test": len(test)}
-    row |= {"share": f"{found.share:.3f}", "among": found.among, "warning": found.share >= WARNING}
+    row |= {"share": f"{overlap.share:.3f}", "among": overlap.among, "warning": overlap.share >= WARNING}
     record("split-overlap", row | facts)
     print(row)
 
@@ -55,9 +55,9 @@ def real(folder, facts):
     """A run: its embeddings, pixels and principal components."""
     run = Run(folder)
     identity = read_identity(run)
-    items, kept, _ = read_items_and_mask(run)
+    items, mask, _ = read_items_and_mask(run)
     data = open_dataset(
-        identity.spec, seed=identity.seed, cache=data_home(), report=Reporter(True), stored_items=items, mask=kept
+        identity.spec, seed=identity.seed, cache=data_home(), report=Reporter(True), stored_items=items, mask=mask
     )
     for step in run.steps("embed"):
         train, test = (np.load(step.folder / f"{split}.npy", mmap_mode="r") for split in ("train", "test"))
@@ -91,8 +91,8 @@ def frame(image, kind, place, rng):
 def frames(files, kind, count, each):
     """Frames of `count` photographs, `each` of each, (count · each, h, w, 3) uint8."""
     rng = np.random.default_rng(1)
-    chosen = [Image.open(file).convert("RGB") for file in rng.choice(files, count, replace=False)]
-    return np.stack([frame(image, kind, t / (each - 1), rng) for image in chosen for t in range(each)])
+    photographs = [Image.open(file).convert("RGB") for file in rng.choice(files, count, replace=False)]
+    return np.stack([frame(image, kind, t / (each - 1), rng) for image in photographs for t in range(each)])
 
 
 def embedded(images, file):

@@ -33,11 +33,11 @@ def bounds(loop):
             foreseen = loop.states[now - 1].foreseen
             right.append(int(foreseen.sum()))
             counts.append(len(foreseen))
-        _, found = estimates(loop, now)
+        _, by_method = estimates(loop, now)
         yield {
             "bound": anytime_bound(right, counts) if counts else 0.0,
-            "audit interval": found["audit"][1],
-            "cross-validation": found["cross-validation"][1],
+            "audit interval": by_method["audit"][1],
+            "cross-validation": by_method["cross-validation"][1],
         }
 
 
@@ -45,28 +45,28 @@ def main():
     groups = {}
     for (data, encoder, query, audit), loops in stored(Path(sys.argv[1])).items():
         for loop in loops:
-            reached = list(bounds(loop))
+            round_bounds = list(bounds(loop))
             truth = [state.rest for state in loop.states]
             labels = [len(state.right) for state in loop.states]
             for target in TARGETS:
                 first = next((labels[i] for i, each in enumerate(truth) if each >= target), np.nan)
-                for rule in reached[0]:
-                    stop = next((i for i, each in enumerate(reached) if each[rule] >= target), None)
+                for rule in round_bounds[0]:
+                    stop = next((i for i, each in enumerate(round_bounds) if each[rule] >= target), None)
                     early = stop is not None and truth[stop] < target
-                    used = np.nan if stop is None else labels[stop]
+                    labels_at_stop = np.nan if stop is None else labels[stop]
                     for where in ((data, encoder), ("all", "all")):
                         key = (*where, query, audit, target, rule)
-                        groups.setdefault(key, []).append((stop is not None, early, used, first))
+                        groups.setdefault(key, []).append((stop is not None, early, labels_at_stop, first))
     rows = []
     for (data, encoder, query, audit, target, rule), values in sorted(groups.items()):
-        stopped, early, used, first = np.array(values, dtype=np.float64).T
+        is_stopped, early, labels_at_stop, first = np.array(values, dtype=np.float64).T
         row = {**machine(), "numpy": np.__version__, "data": data, "encoder": encoder, "query": query}
         row |= {"audit_images_a_batch": audit, "target": target, "rule": rule, "loops": len(values)}
-        row |= {"reached": f"{np.isfinite(first).mean():.3f}", "stopped": f"{stopped.mean():.3f}"}
+        row |= {"reached": f"{np.isfinite(first).mean():.3f}", "stopped": f"{is_stopped.mean():.3f}"}
         row |= {"too_early": f"{early.mean():.4f}"}
-        both = np.isfinite(used) & np.isfinite(first)
+        both = np.isfinite(labels_at_stop) & np.isfinite(first)
         row |= {"labels_when_reached": f"{first[both].mean():.0f}" if both.any() else ""}
-        row |= {"labels_when_stopped": f"{used[both].mean():.0f}" if both.any() else ""}
+        row |= {"labels_when_stopped": f"{labels_at_stop[both].mean():.0f}" if both.any() else ""}
         rows.append(row)
     pd.DataFrame(rows).to_csv(RESULTS / "stopping.csv", index=False, lineterminator="\n")
 

@@ -42,13 +42,13 @@ def whole_sweep(file, folder, threads):
     run = Path(folder) / "run"
     initpools("pretrain", "simclr", "--dataset", file, "--run", run, "--epochs", 1)
     initpools("embed", "simclr", "--run", run, "--set", "embed.layer=projector")
-    started = time.perf_counter()
+    start = time.perf_counter()
     initpools(
         "al-run", "--run", run, "--from", "simclr-projector",
         "--init", ",".join(INITS), "--query", ",".join(QUERIES), "--budget", BUDGET,
         "--rounds", ROUNDS, "--seeds", SEEDS, "--threads", threads,
     )  # fmt: skip
-    return time.perf_counter() - started, pd.read_csv(run / "al/main/rounds.csv"), run
+    return time.perf_counter() - start, pd.read_csv(run / "al/main/rounds.csv"), run
 
 
 def by_hand(query, inputs, labels, test, truth, rng):
@@ -56,22 +56,22 @@ def by_hand(query, inputs, labels, test, truth, rng):
     unit = inputs / np.maximum(np.linalg.norm(inputs, axis=1, keepdims=True), 1e-12)
     candidates = rng.choice(len(inputs), int(0.9 * len(inputs)), replace=False)
     labeled = candidates[:BUDGET]
-    found = []
+    accuracies = []
     for round_ in range(ROUNDS + 1):
-        shown = np.c_[inputs[labeled], np.ones(len(labeled))]
+        features = np.c_[inputs[labeled], np.ones(len(labeled))]
         model = LogisticRegression(C=1 / (PENALTY * len(labeled)), fit_intercept=False, tol=1e-5, max_iter=500)
-        model.fit(shown, labels[labeled])
+        model.fit(features, labels[labeled])
         probs = np.zeros((len(test), 10))
         probs[:, model.classes_] = model.predict_proba(np.c_[test, np.ones(len(test))])
-        predicted = probs.argmax(1)
-        balanced_accuracy_score(truth, predicted)
+        predictions = probs.argmax(1)
+        balanced_accuracy_score(truth, predictions)
         roc_auc_score(truth, probs, multi_class="ovr")
         log_loss(truth, np.clip(probs, 1e-12, None))
-        found.append((predicted == truth).mean())
+        accuracies.append((predictions == truth).mean())
         if round_ < ROUNDS:
             free = np.setdiff1d(candidates, labeled)
             labeled = np.concatenate([labeled, ask(query, free, labeled, model, inputs, unit, rng)])
-    return found
+    return accuracies
 
 
 def ask(query, free, labeled, model, inputs, unit, rng):
@@ -85,10 +85,10 @@ def ask(query, free, labeled, model, inputs, unit, rng):
     probs = model.predict_proba(np.c_[inputs[free], np.ones(len(free))])
     if query == "badge":
         return free[badge(probs, inputs[free], rng)]
-    ordered = np.sort(probs, axis=1)
+    sorted_probs = np.sort(probs, axis=1)
     scores = {
-        "least-confidence": -ordered[:, -1],
-        "margin": ordered[:, -2] - ordered[:, -1],
+        "least-confidence": -sorted_probs[:, -1],
+        "margin": sorted_probs[:, -2] - sorted_probs[:, -1],
         "entropy": -(probs * np.log(np.maximum(probs, 1e-300))).sum(1),
     }
     return free[np.argsort(-scores[query])[:BUDGET]]
@@ -125,9 +125,9 @@ def hand_seconds(file, run):
     with warnings.catch_warnings(), threadpool_limits(1):
         warnings.simplefilter("ignore")
         for query in QUERIES:
-            started = time.perf_counter()
+            start = time.perf_counter()
             end = by_hand(query, inputs, labels, test, truth, np.random.default_rng(0))[-1]
-            seconds[query] = time.perf_counter() - started
+            seconds[query] = time.perf_counter() - start
             print(f"by hand, {query}: {seconds[query]:.1f} s a cell, {end:.3f} at the end", flush=True)
     return seconds
 

@@ -14,7 +14,7 @@ from unittest import mock
 
 import numpy as np
 
-from authors.shims import Found, compares, source
+from authors.shims import ResultRow, compares, source
 from initpools_cli.core.seeds import generator
 from initpools_cli.geometry.logits import logits_of
 from initpools_cli.geometry.ridge import ridge
@@ -124,9 +124,9 @@ def boss(folder, inputs):
     targets = np.eye(10)[inputs.labels]
 
     def accuracy(picks):
-        known = np.concatenate([inputs.labeled, picks])
-        predicted = logits_of(inputs.points, ridge(inputs.points[known], targets[known], PENALTY)).argmax(axis=1)
-        return float((predicted == inputs.labels).mean())
+        rows = np.concatenate([inputs.labeled, picks])
+        predictions = logits_of(inputs.points, ridge(inputs.points[rows], targets[rows], PENALTY)).argmax(axis=1)
+        return float((predictions == inputs.labels).mean())
 
     gaps = []
     for seed in range(FEW):
@@ -134,13 +134,13 @@ def boss(folder, inputs):
         state = theirs.BoSS(strategies=names, vary_strat_subset_size=True, random_seed=seed)
         data, model = pool(module, inputs, inputs.labeled), linear_model(inputs.head)
         with mock.patch.object(theirs, "Trainer", Trainer):
-            found = state.query(model=model, al_datamodule=data, acq_size=BUDGET)
+            their_picks = state.query(model=model, al_datamodule=data, acq_size=BUDGET)
         words = (inputs.points, inputs.points, inputs.head, inputs.probs, inputs.labels, inputs.labeled, BUDGET)
         own = strategies.get("boss").build(*words, generator(seed, "boss")).indices
-        gaps.append(accuracy(own) - accuracy(np.array(found, np.int64)))
+        gaps.append(accuracy(own) - accuracy(np.array(their_picks, np.int64)))
     error = 1.96 * np.std(gaps, ddof=1) / np.sqrt(FEW)
     middle = float(np.mean(gaps))
-    yield Found(
+    yield ResultRow(
         "accuracy", "boss", "", middle, middle - error, middle + error, labels=BUDGET, seeds=FEW, **inputs.about
     )
 
@@ -166,12 +166,12 @@ def auto(folder, inputs):
         for seed in range(MANY):
             rows = class_balanced(inputs.labels, labels, generator(seed, "labels"))
             with mock.patch.object(theirs, "Trainer", Trainer):
-                found, again = choice(rows, seed), choice(rows, MANY + seed)
+                their_choice, again = choice(rows, seed), choice(rows, MANY + seed)
             own = most_missed(inputs.points[rows], inputs.labels[rows], 0.05, generator(seed, "auto"))
-            same += [own == found, own == again]
-            alike.append(found == again)
+            same += [own == their_choice, own == again]
+            alike.append(their_choice == again)
         about = {"labels": labels, "seeds": MANY, **inputs.about}
-        yield Found("choices", "auto", "", float(np.mean(same)), float(np.mean(alike)), **about)
+        yield ResultRow("choices", "auto", "", float(np.mean(same)), float(np.mean(alike)), **about)
 
 
 def class_balanced(labels, count, rng):
@@ -208,4 +208,4 @@ def refine(folder, inputs):
     about = {"labels": BUDGET, "seeds": FEW, **inputs.about}
     for name, first in (("refine", 5000), ("refine, first subsets of 40 %", int(0.4 * len(inputs.unlabeled)))):
         other = [found(seed, first) for seed in range(FEW)]
-        yield Found("overlap", name, "", overlap(own, other), overlap(other, other), overlap(own, own), **about)
+        yield ResultRow("overlap", name, "", overlap(own, other), overlap(other, other), overlap(own, own), **about)

@@ -8,7 +8,7 @@ from unittest import mock
 
 import numpy as np
 
-from authors.shims import NOTHING, Found, Settings, choose, compares, same_picks, source, stub
+from authors.shims import NOTHING, ResultRow, Settings, choose, compares, same_picks, source, stub
 from initpools_cli.core.seeds import generator
 from initpools_cli.geometry.kmeans import kmeans
 from initpools_cli.strategies.activeft import unlabeled_rows
@@ -45,9 +45,9 @@ def typiclust(folder, inputs):
     theirs = source(folder / "deep-al/pycls/al/typiclust.py", "typiclust", **modules)
     for budget in (10, 100):
         theirs.kmeans = lambda rows, num_clusters: kmeans(rows, num_clusters, generator(0, "clusters")).labels
-        found = theirs.TypiClust(cfg, NOTHING, np.arange(len(points)), budget).select_samples()[0]
+        their_picks = theirs.TypiClust(cfg, NOTHING, np.arange(len(points)), budget).select_samples()[0]
         own = choose("typiclust", points, NOTHING, budget, seed="clusters", distance="l2sq")
-        yield same_picks("typiclust", own.indices, found, **inputs.about)
+        yield same_picks("typiclust", own.indices, their_picks, **inputs.about)
 
 
 @compares("probcover", "TypiClust")
@@ -58,9 +58,9 @@ def probcover(folder, inputs):
     theirs = source(folder / "deep-al/pycls/al/prob_cover.py", "prob_cover", **modules)
     # Rounded, since a radius that is a distance between two images is in reach of one of them by rounding alone.
     delta = round(pure_radius(points, 10, 0.95, generator(0, "radius")), 3)
-    found = theirs.ProbCover(cfg, NOTHING, np.arange(len(points)), 100, delta).select_samples()[0]
+    their_picks = theirs.ProbCover(cfg, NOTHING, np.arange(len(points)), 100, delta).select_samples()[0]
     own = choose("probcover", points, NOTHING, 100, seed="cover", delta=delta)
-    yield same_picks("probcover", own.indices, found, **inputs.about)
+    yield same_picks("probcover", own.indices, their_picks, **inputs.about)
 
 
 @compares("maxherding", "uherding")
@@ -70,12 +70,16 @@ def maxherding(folder, inputs):
     theirs = source(folder / "deep-al/pycls/al/herding.py", "herding", **modules)
     for kernel, name in (("RBFKernel", "rbf"), ("StudentTKernel", "student")):
         # The device is written in their code.
-        made = getattr(theirs, kernel)("cpu")
-        with mock.patch.object(theirs.Herding, "construct_kernel_fn", lambda self, made=made, **words: made):
+        kernel_fn = getattr(theirs, kernel)("cpu")
+        with mock.patch.object(
+            theirs.Herding,
+            "construct_kernel_fn",
+            lambda self, kernel_fn=kernel_fn, **words: kernel_fn,
+        ):
             words = (cfg, NOTHING, every, 100, 1.0, None)
-            found = theirs.Herding(*words, dataset=every, device="cpu", permute=False).select_samples()[0]
+            their_picks = theirs.Herding(*words, dataset=every, device="cpu", permute=False).select_samples()[0]
         own = choose("maxherding", points, NOTHING, 100, seed="kernel", kernel=name)
-        yield same_picks(f"maxherding, kernel={name}", own.indices, found, **inputs.about)
+        yield same_picks(f"maxherding, kernel={name}", own.indices, their_picks, **inputs.about)
 
 
 @compares("activeft", "ActiveFT")
@@ -92,11 +96,11 @@ def activeft(folder, inputs):
     )
     start = generator(0, "start").permutation(unlabeled_rows(len(small), NOTHING))[:50].tolist()
     with mock.patch.object(random, "sample", lambda ids, count: start):
-        found = theirs.optimize_dist(torch.from_numpy(small), 50, options)
+        their_picks = theirs.optimize_dist(torch.from_numpy(small), 50, options)
     torch.autograd.set_detect_anomaly(False)
     own = choose("activeft", small, NOTHING, 50, seed="start")
     about = {"data": f"{inputs.name}, {len(small)} images", "encoder": "simclr"}
-    yield same_picks("activeft", own.indices, found, ordered=False, **about)
+    yield same_picks("activeft", own.indices, their_picks, ordered=False, **about)
 
 
 class LazyDistances:
@@ -117,8 +121,8 @@ class LazyDistances:
     def Kmin_argKmin(self, k, dim, backend):
         import torch
 
-        squared = torch.from_numpy(sum_of_squares(*(each.double().numpy() for each in self.rows)))
-        return torch.topk(squared, k, dim=dim, largest=False)
+        sq_distances = torch.from_numpy(sum_of_squares(*(each.double().numpy() for each in self.rows)))
+        return torch.topk(sq_distances, k, dim=dim, largest=False)
 
 
 def sum_of_squares(rows, others):
@@ -143,16 +147,16 @@ def usl(folder, inputs):
     modules["usl_code.uslt_utils"] = views
     networks = source(utils / "nn_utils.py", "usl_code.nn_utils", **modules)
     modules["usl_code.nn_utils"] = networks
-    regularized = source(utils / "nn_utils_cifar.py", "usl_code.nn_utils_cifar", **modules)
+    selection_module = source(utils / "nn_utils_cifar.py", "usl_code.nn_utils_cifar", **modules)
     points = torch.from_numpy(inputs.points)
     gaps, _ = networks.partitioned_kNN(points, K=400, recompute=True)
     for budget in (40, 100):
         clusters = torch.from_numpy(kmeans(inputs.points, budget, generator(0, "clusters")).labels)
-        found = regularized.get_selection_with_reg(
+        their_picks = selection_module.get_selection_with_reg(
             points, gaps.mean(dim=1), clusters, budget, budget, iters=10, w=0.5, momentum=0.9, horizon_dist=4, alpha=0.5
         )
         own = choose("usl", inputs.points, NOTHING, budget, seed="clusters")
-        yield same_picks("usl", own.indices, found, ordered=False, **inputs.about)
+        yield same_picks("usl", own.indices, their_picks, ordered=False, **inputs.about)
 
 
 @compares("zcore", "zcore")
@@ -179,8 +183,8 @@ def zcore(folder, inputs):
 
 def hardness(inputs):
     """Scores of images for `ccs` and `d2-pruning`: the margin, as float32."""
-    ordered = np.sort(inputs.probs, axis=1)
-    return (1 - ordered[:, -1] + ordered[:, -2]).astype(np.float32)
+    sorted_probs = np.sort(inputs.probs, axis=1)
+    return (1 - sorted_probs[:, -1] + sorted_probs[:, -2]).astype(np.float32)
 
 
 @compares("hierarchical-kmeans", "ssl-data-curation")
@@ -239,21 +243,21 @@ def ccs(folder, inputs):
     scores = hardness(inputs).astype(np.float64)
     theirs = source(folder / "core/data/Coreset.py", "ccs").CoresetSelection
     every = {"score": torch.from_numpy(scores.copy()), "mask": torch.from_numpy(scores.copy())}
-    kept, easy = theirs.mislabel_mask(every, "mask", int(0.3 * len(scores)), True, "score")
-    found = easy[theirs.stratified_sampling(kept, "score", 100)[0]].numpy()
+    strata_scores, easy = theirs.mislabel_mask(every, "mask", int(0.3 * len(scores)), True, "score")
+    their_picks = easy[theirs.stratified_sampling(strata_scores, "score", 100)[0]].numpy()
     own = choose("ccs", scores, NOTHING, 100, seed="strata")
     strata_of = strata(scores[easy.numpy()])
-    ours, others = (np.bincount(strata_of(scores[picks]), minlength=50) for picks in (own.indices, found))
+    ours, others = (np.bincount(strata_of(scores[picks]), minlength=50) for picks in (own.indices, their_picks))
     yield same_counts("ccs", ours, others, **inputs.about)
 
 
-def strata(kept):
+def strata(scores):
     """Which of the 50 strata of the kept scores a score is in."""
-    edges = np.linspace(kept.min(), kept.max() * 1.0001, 51)
+    edges = np.linspace(scores.min(), scores.max() * 1.0001, 51)
     return lambda values: np.clip(np.searchsorted(edges, values, side="right") - 1, 0, 49)
 
 
 def same_counts(method, ours, theirs, **about):
     """The share of picks that are of the same strata."""
     value = np.minimum(ours, theirs).sum() / ours.sum()
-    return Found("strata", method, "", value, labels=int(ours.sum()), **about)
+    return ResultRow("strata", method, "", value, labels=int(ours.sum()), **about)

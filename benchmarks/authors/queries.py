@@ -14,8 +14,8 @@ from authors.pools import pycls
 from authors.shims import (
     LABELED,
     NOTHING,
-    Found,
     KMeansOfOurs,
+    ResultRow,
     Settings,
     choose,
     compares,
@@ -67,8 +67,8 @@ def bald(folder, inputs):
         n_pool=2000, idxs_lb=np.zeros(2000, bool), X=np.zeros(2000), Y=torch.zeros(2000), n_drop=10
     )
     net.predict_prob_dropout_split = lambda *words: torch.from_numpy(probs)
-    found = theirs.BALDDropout.query(net, 100)
-    yield same_picks("bald", choose("bald", probs, NOTHING, 100).indices, found, data="2000 random predictions")
+    their_picks = theirs.BALDDropout.query(net, 100)
+    yield same_picks("bald", choose("bald", probs, NOTHING, 100).indices, their_picks, data="2000 random predictions")
 
 
 @compares("badge", "badge")
@@ -103,7 +103,9 @@ def badge(folder, inputs):
     ratio = np.mean(ours) / np.mean(theirs)
     error = ratio * np.hypot(*(np.std(each) / np.mean(each) / np.sqrt(SEEDS) for each in (ours, theirs)))
     about = {"labels": 20, "seeds": SEEDS, "data": "1000 random predictions"}
-    yield Found("objective", "badge", "ours over theirs", ratio, ratio - 1.96 * error, ratio + 1.96 * error, **about)
+    yield ResultRow(
+        "objective", "badge", "ours over theirs", ratio, ratio - 1.96 * error, ratio + 1.96 * error, **about
+    )
 
 
 @compares("dcom", "TypiClust")
@@ -134,10 +136,10 @@ def dcom(folder, inputs):
         ):
             first = theirs.DCoM(*words, [0.5] * LABELED, most)
             radii = first.new_centroids_deltas(classes[inputs.labeled], classes, LABELED, all_labels=classes)
-            found = theirs.DCoM(*words, radii, most).select_samples(torch.nn.Identity(), None, data)[0]
+            their_picks = theirs.DCoM(*words, radii, most).select_samples(torch.nn.Identity(), None, data)[0]
         knobs = {"probs": inputs.probs, "labels": inputs.bought, "delta": 0.5, "max_delta": most}
         own = choose("dcom", inputs.points, inputs.labeled, 50, seed="dcom", **knobs)
-        yield same_picks(f"dcom, max_delta={most}", own.indices, found, **inputs.about)
+        yield same_picks(f"dcom, max_delta={most}", own.indices, their_picks, **inputs.about)
 
 
 @compares("uherding", "uherding")
@@ -148,7 +150,7 @@ def uherding(folder, inputs):
     inputs = inputs.part(1000)
     cfg, modules = pycls(inputs.points)
     theirs = source(folder / "deep-al/pycls/al/uherding.py", "uherding", **modules)
-    made = theirs.RBFKernel("cpu")
+    kernel = theirs.RBFKernel("cpu")
     logits = torch.from_numpy(inputs.logits.astype(np.float32))
 
     class Model(torch.nn.Module):
@@ -169,16 +171,16 @@ def uherding(folder, inputs):
         )
         cfg |= Settings(EXP_DIR="", COVERAGE_PATH="", UNCERTAINTY_PATH="", INDICES_PATH="", LOGIT_PATH="")
         with (
-            mock.patch.object(theirs.UHerding, "construct_kernel_fn", lambda self, **words: made),
+            mock.patch.object(theirs.UHerding, "construct_kernel_fn", lambda self, **words: kernel),
             mock.patch.object(theirs.UHerding, "save_results", lambda self, *words: None),
         ):
             words = (cfg, inputs.labeled, inputs.unlabeled, 50, 1.0, Model())
             herding = theirs.UHerding(*words, dataObj=data, dataset=inputs.labels, device="cpu", permute=False)
-            found = herding.select_samples()[0]
+            their_picks = herding.select_samples()[0]
         own = choose(
             "uherding", inputs.points, inputs.labeled, 50, seed="uherding", probs=inputs.probs, uncertainty=own_name
         )
-        yield same_picks(f"uherding, uncertainty={own_name}", own.indices, found, **inputs.about)
+        yield same_picks(f"uherding, uncertainty={own_name}", own.indices, their_picks, **inputs.about)
 
 
 @compares("clue", "CLUE")
@@ -203,9 +205,9 @@ def clue(folder, inputs):
     state.get_embedding = lambda *words, **options: outputs
     for budget in (20, 100):
         theirs.KMeans = lambda k: KMeansOfOurs(generator(0, "clusters"), k)
-        found = theirs.CLUESampling.query(state, budget)
+        their_picks = theirs.CLUESampling.query(state, budget)
         own = choose("clue", inputs.points, inputs.probs, inputs.labeled, budget, seed="clusters")
-        yield same_picks("clue", own.indices, found, ordered=False, **inputs.about)
+        yield same_picks("clue", own.indices, their_picks, ordered=False, **inputs.about)
 
 
 @compares("falcun", "falcun")
@@ -229,9 +231,9 @@ def falcun(folder, inputs):
 
     with mock.patch.object(np.random, "choice", drawn):
         uncertain = state.get_unc(torch.from_numpy(probs)).numpy()
-        found = inputs.unlabeled[state.get_indices(100, probs, uncertain)]
+        their_picks = inputs.unlabeled[state.get_indices(100, probs, uncertain)]
     own = choose("falcun", inputs.probs, inputs.labeled, 100, seed="falcun")
-    yield same_picks("falcun", own.indices, found, **inputs.about)
+    yield same_picks("falcun", own.indices, their_picks, **inputs.about)
 
 
 @compares("epig", "epig")
@@ -243,12 +245,12 @@ def epig(folder, inputs):
     for name in ("src.uncertainty.utils", "src.uncertainty.bald_probs", "src.uncertainty.epig_probs"):
         package[name] = source(folder / (name.replace(".", "/") + ".py"), name, **package)
     probs = random_passes(10, 1000, 10)
-    drawn = generator(0, "epig").choice(1000, 100, replace=False)
+    targets = generator(0, "epig").choice(1000, 100, replace=False)
     pool = torch.from_numpy(probs.swapaxes(0, 1).copy())
-    scores = package["src.uncertainty.epig_probs"].epig_from_probs(pool, pool[np.sort(drawn)]).numpy()
+    scores = package["src.uncertainty.epig_probs"].epig_from_probs(pool, pool[np.sort(targets)]).numpy()
     own = choose("epig", probs, NOTHING, 100, seed="epig")
-    found = np.argsort(-scores, kind="stable")[:100]
-    yield same_picks("epig", own.indices, found, data="1000 random predictions")
+    their_picks = np.argsort(-scores, kind="stable")[:100]
+    yield same_picks("epig", own.indices, their_picks, data="1000 random predictions")
 
 
 @compares("galaxy", "GALAXY")
@@ -262,13 +264,13 @@ def galaxy(folder, inputs):
     graph = package["src.multiclass.multi_linear_graph"].create_linear_graphs(inputs.probs.copy(), classes, "graph")
     for row in inputs.labeled:
         graph.label(row)
-    found = []
+    their_picks = []
     for _ in range(50):
-        known, other = package["src.s2algorithm"].bisection_query(graph)
-        found.append(int(other if known is None else known))
-        graph.label(found[-1])
+        row, other = package["src.s2algorithm"].bisection_query(graph)
+        their_picks.append(int(other if row is None else row))
+        graph.label(their_picks[-1])
     own = choose("galaxy", inputs.probs, inputs.labeled, 50, seed="galaxy", labels=inputs.bought)
-    yield same_picks("galaxy", own.indices, found, **inputs.about)
+    yield same_picks("galaxy", own.indices, their_picks, **inputs.about)
 
 
 @compares("noise-stability", "AL-noise-stability")
@@ -297,16 +299,16 @@ def noise_stability(folder, inputs):
             return self.last(rows), None, None
 
     rng = generator(0, "noise")
-    traversal, kept = theirs.kcenter_greedy, []
+    traversal, results = theirs.kcenter_greedy, []
     loader = [(torch.from_numpy(inputs.points[inputs.unlabeled]).double(), None, None)]
     with (
         mock.patch.object(torch, "randn", lambda size: torch.from_numpy(rng.standard_normal(tuple(size)[::-1]).T)),
-        mock.patch.object(theirs, "kcenter_greedy", lambda *words: kept.append(traversal(*words)) or kept[-1]),
+        mock.patch.object(theirs, "kcenter_greedy", lambda *words: results.append(traversal(*words)) or results[-1]),
     ):
         options = argparse.Namespace(dataset="cifar10", n_sampling=30)
         theirs.noise_stability_sampling({"backbone": Model()}, loader, options)
     own = choose("noise-stability", inputs.points, inputs.head, inputs.labeled, 50, seed="noise")
-    yield same_picks("noise-stability", own.indices, inputs.unlabeled[kept[0][0].numpy()], **inputs.about)
+    yield same_picks("noise-stability", own.indices, inputs.unlabeled[results[0][0].numpy()], **inputs.about)
 
 
 @compares("alfamix", "alpha_mix_active_learning")
@@ -333,10 +335,10 @@ def alfamix(folder, inputs):
     )
     for budget in (20, 100):
         theirs.KMeans = lambda n_clusters: KMeansOfOurs(generator(0, "clusters"), n_clusters)
-        found = state.query(budget)[0]
+        their_picks = state.query(budget)[0]
         words = (inputs.points, inputs.head, inputs.labeled, budget)
         own = choose("alfamix", *words, seed="clusters", labels=inputs.bought)
-        yield same_picks("alfamix", own.indices, found, ordered=False, **inputs.about)
+        yield same_picks("alfamix", own.indices, their_picks, ordered=False, **inputs.about)
 
 
 @compares("cdal", "CDAL")
@@ -347,8 +349,8 @@ def cdal(folder, inputs):
     labeled = np.arange(20)
     own = choose("cdal", probs, labeled, 20).indices
     with mock.patch.object(np.random, "choice", lambda every: own[0]):
-        found = theirs.kCenterGreedy(np.tile(probs, (1, 19))).select_batch(labeled.tolist(), 20)
-    yield same_picks("cdal", own, found, data="600 random predictions")
+        their_picks = theirs.kCenterGreedy(np.tile(probs, (1, 19))).select_batch(labeled.tolist(), 20)
+    yield same_picks("cdal", own, their_picks, data="600 random predictions")
 
 
 @compares("dropquery", "AL-foundation-models")
@@ -363,7 +365,7 @@ def dropquery(folder, inputs):
     for budget in (10, 50):
         rng = generator(0, "dropquery")
         # Our code draws the seed of the dropout first, and the features of all images in one block.
-        dropped = generator(int(rng.integers(2**63)), 0)
+        dropout_rng = generator(int(rng.integers(2**63)), 0)
         # Their clusters are replaced by ours.
         clusters = stub(
             "ALFM.src.clustering.kmeans",
@@ -376,9 +378,9 @@ def dropquery(folder, inputs):
         modules = {**package, clusters.__name__: clusters, base.__name__: base}
         theirs = source(folder / "ALFM/src/query_strategies/dropout.py", "alfm_dropout", **modules)
 
-        def passed(rows, dropout=False, dropped=dropped):
-            kept = inputs.points * (dropped.random(inputs.points.shape, np.float32) >= 0.75)
-            logits = kept @ (inputs.head[:-1] / 0.25) + inputs.head[-1]
+        def predict_with_dropout(rows, dropout=False, dropout_rng=dropout_rng):
+            points_with_dropout = inputs.points * (dropout_rng.random(inputs.points.shape, np.float32) >= 0.75)
+            logits = points_with_dropout @ (inputs.head[:-1] / 0.25) + inputs.head[-1]
             return torch.from_numpy(softmax(logits[inputs.unlabeled], axis=1))
 
         def plain(rows):
@@ -388,11 +390,11 @@ def dropquery(folder, inputs):
         vars(state).update(
             features=inputs.points,
             labeled_pool=np.isin(np.arange(len(points)), inputs.labeled),
-            model=types.SimpleNamespace(get_probs=passed, get_probs_and_embedding=plain),
+            model=types.SimpleNamespace(get_probs=predict_with_dropout, get_probs_and_embedding=plain),
         )
-        found = np.flatnonzero(state.query(budget))
+        their_picks = np.flatnonzero(state.query(budget))
         own = choose("dropquery", inputs.points, inputs.head, inputs.labeled, budget, seed="dropquery")
-        yield same_picks("dropquery", own.indices, found, ordered=False, **inputs.about)
+        yield same_picks("dropquery", own.indices, their_picks, ordered=False, **inputs.about)
 
 
 @compares("batchbald", "batchbald_redux")
@@ -408,9 +410,9 @@ def batchbald(folder, inputs):
     probs = random_passes(10, 500, 4)
     logs = torch.from_numpy(np.log(probs.swapaxes(0, 1)).copy())
     # 4^5 combinations of labels.
-    found = package["batchbald_redux.batchbald"].get_batchbald_batch(logs, 6, 4**5, dtype=torch.double).indices
+    their_picks = package["batchbald_redux.batchbald"].get_batchbald_batch(logs, 6, 4**5, dtype=torch.double).indices
     own = choose("batchbald", probs, NOTHING, 6, seed="batchbald", samples=4**5)
-    yield same_picks("batchbald", own.indices, found, data="500 random predictions")
+    yield same_picks("batchbald", own.indices, their_picks, data="500 random predictions")
 
 
 @compares("bait", "GALAXY")
@@ -429,9 +431,9 @@ def bait(folder, inputs):
     gradients = torch.from_numpy((errors[:, :, :, None] * features[:, None, None]).reshape(300, 5, 80))
     squares = torch.einsum("nca,ncb->nab", gradients, gradients)
     for labeled in (0, 50):
-        known = squares[:labeled].mean(dim=0) if labeled else torch.zeros(80, 80, dtype=torch.double)
-        words = (gradients[labeled:], 20, squares.mean(dim=0), known)
-        found = labeled + np.array(theirs.select(*words, lamb=1, backwardSteps=1, nLabeled=labeled))
+        labeled_mean = squares[:labeled].mean(dim=0) if labeled else torch.zeros(80, 80, dtype=torch.double)
+        words = (gradients[labeled:], 20, squares.mean(dim=0), labeled_mean)
+        their_picks = labeled + np.array(theirs.select(*words, lamb=1, backwardSteps=1, nLabeled=labeled))
         own = choose("bait", features, probs, np.arange(labeled), 20)
         about = {"data": f"300 random predictions, {labeled} labeled"}
-        yield same_picks("bait", own.indices, found, ordered=not labeled, **about)
+        yield same_picks("bait", own.indices, their_picks, ordered=not labeled, **about)

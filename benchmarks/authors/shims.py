@@ -25,8 +25,8 @@ LABELED = 100
 
 
 @dataclass(frozen=True)
-class Found:
-    """What a comparison found: the columns of a row of replications.csv."""
+class ResultRow:
+    """A comparison as a row of replications.csv."""
 
     kind: str
     method: str
@@ -101,7 +101,7 @@ class Inputs:
 
 
 #: Folder of the clone, and function, of each method.
-COMPARISONS: dict[str, tuple[str, Callable[[Path, Inputs], Iterator[Found]]]] = {}
+COMPARISONS: dict[str, tuple[str, Callable[[Path, Inputs], Iterator[ResultRow]]]] = {}
 
 
 def compares(method, folder):
@@ -127,7 +127,7 @@ def same_picks(method, ours, theirs, *, ordered=True, **about):
     same = len(set(ours) & set(theirs)) / len(ours)
     first = next((place for place, (a, b) in enumerate(zip(ours, theirs, strict=True)) if a != b), len(ours))
     what = f"the first {first} in the same order" if ordered else ""
-    return Found("picks", method, what, same, labels=len(ours), **about)
+    return ResultRow("picks", method, what, same, labels=len(ours), **about)
 
 
 def source(path, name, text=None, **stubs):
@@ -173,8 +173,8 @@ class KMeansOfOurs:
         from initpools_cli.geometry.kmeans import kmeans
 
         points = np.ascontiguousarray(points, np.float32)
-        found = kmeans(points, self.k, self.rng, weights=sample_weight)
-        self.labels_, self.cluster_centers_ = found.labels, found.centroids
+        clusters = kmeans(points, self.k, self.rng, weights=sample_weight)
+        self.labels_, self.cluster_centers_ = clusters.labels, clusters.centroids
         return self
 
     def predict(self, _):
