@@ -66,11 +66,11 @@ def register(
     >>> @register(paper="Doe 2026", nested=True)
     ... def norm_top(embeddings, labeled, budget): ...
     """
-    stated = {"paper": paper, "nested": nested, "cost": cost, "factor": factor, "check": check, "high": high}
+    traits = {"paper": paper, "nested": nested, "cost": cost, "factor": factor, "check": check, "high": high}
 
     def decorate(function: F) -> F:
         # `core.plugin_signature` reads them; a function remains a function.
-        function.__initpools__ = {key: value for key, value in stated.items() if value}  # type: ignore[attr-defined]
+        function.__initpools__ = {key: value for key, value in traits.items() if value}  # type: ignore[attr-defined]
         return function
 
     return decorate

@@ -99,7 +99,7 @@ class PoolSelector(BaseEstimator):
             A parameter is not valid, or the strategy can't choose among these rows.
         """
         rows = validate_data(self, X, dtype=[np.float64, np.float32, np.float16])
-        chosen = select_arrays(
+        selection = select_arrays(
             rows,
             self.strategy,
             self.budget,
@@ -108,9 +108,9 @@ class PoolSelector(BaseEstimator):
             seed=self.seed,
             more=_keywords(self.params),
         )
-        order = np.arange(len(chosen.indices), dtype=np.float64)
-        self.indices_ = chosen.indices
-        self.scores_ = order if chosen.scores is None else chosen.scores
+        order = np.arange(len(selection.indices), dtype=np.float64)
+        self.indices_ = selection.indices
+        self.scores_ = order if selection.scores is None else selection.scores
         self.n_samples_ = len(rows)
         return self
 
@@ -127,9 +127,9 @@ class PoolSelector(BaseEstimator):
         (n,) bool or (budget,) int64
         """
         check_is_fitted(self)
-        chosen = np.zeros(self.n_samples_, bool)
-        chosen[self.indices_] = True
-        return np.flatnonzero(chosen) if indices else chosen
+        mask = np.zeros(self.n_samples_, bool)
+        mask[self.indices_] = True
+        return np.flatnonzero(mask) if indices else mask
 
 
 def _keywords(params: object) -> dict[str, Any]:

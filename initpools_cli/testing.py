@@ -176,13 +176,13 @@ def check_defaults(method: Strategy) -> None:
 
 
 def check_budget(method: Strategy, case: str, balance: str, knobs: Knobs) -> None:
-    """Exactly `budget` distinct unlabeled images, the same again for the same seed."""
+    """Exactly `budget` distinct unlabeled images, and the same images for the same seed."""
     embeddings, labeled, budget, normalize = HARD_CASES[case]
     where = f"'{method.name}', {case}, balance {balance}"
-    given = {"labeled": labeled, "normalize": normalize, "balance": balance, "n_clusters": 3, "seed": 1}
+    options = {"labeled": labeled, "normalize": normalize, "balance": balance, "n_clusters": 3, "seed": 1}
     with _failing(where):
-        selection = choose(method, inputs_for(embeddings), budget, knobs=knobs, **given)  # type: ignore[arg-type]
-        again = choose(method, inputs_for(embeddings), budget, knobs=knobs, **given)  # type: ignore[arg-type]
+        selection = choose(method, inputs_for(embeddings), budget, knobs=knobs, **options)  # type: ignore[arg-type]
+        again = choose(method, inputs_for(embeddings), budget, knobs=knobs, **options)  # type: ignore[arg-type]
     check_picks(selection, len(embeddings), labeled, budget, where)
     _equal(selection.indices, again.indices, f"{where}: the same seed did not choose the same images")
 
@@ -190,16 +190,16 @@ def check_budget(method: Strategy, case: str, balance: str, knobs: Knobs) -> Non
 def check_equal_embeddings(method: Strategy, case: str, balance: str, knobs: Knobs) -> None:
     """Embeddings that are all equal are refused where a strategy reads them, and make no difference elsewhere."""
     inputs = inputs_for(EQUAL[case]) | {"patches": np.repeat(EQUAL[case][:, None], 2, axis=1)}
-    given: dict[str, Any] = {"labeled": [3, 7], "balance": balance, "knobs": knobs}
+    options: dict[str, Any] = {"labeled": [3, 7], "balance": balance, "knobs": knobs}
     where = f"'{method.name}', embeddings {case}, balance {balance}"
-    # Patches are compared as they are given.
-    scaled = case in ("one direction", "equal within rounding")
-    only_scaled = "patches" in method.inputs and balance != "kmeans" and scaled
-    if reads_embeddings(method, balance) and not only_scaled:
-        _refused(partial(choose, method, inputs, 5, **given), "The embeddings of all 30 images are equal", where)
+    # Patches are compared without scaling.
+    differs_in_length = case in ("one direction", "equal within rounding")
+    may_differ = "patches" in method.inputs and balance != "kmeans" and differs_in_length
+    if reads_embeddings(method, balance) and not may_differ:
+        _refused(partial(choose, method, inputs, 5, **options), "The embeddings of all 30 images are equal", where)
         return
     with _failing(where):
-        selection = choose(method, inputs, 5, **given)
+        selection = choose(method, inputs, 5, **options)
     check_picks(selection, 30, [3, 7], 5, where)
 
 
@@ -208,33 +208,33 @@ def check_copies(method: Strategy, balance: str, normalize: bool, knobs: Knobs) 
     if not reads_embeddings(method):
         return
     inputs = inputs_for(COPIED) | {"patches": np.repeat(COPIED[:, None], 2, axis=1)}
-    given: dict[str, Any] = {"normalize": normalize, "balance": balance, "n_clusters": 3, "knobs": knobs}
+    options: dict[str, Any] = {"normalize": normalize, "balance": balance, "n_clusters": 3, "knobs": knobs}
     for labeled, others in (([], COPIES), ([4, 12, 20], [0, *COPIES])):
         where = f"'{method.name}', copies, balance {balance}, labeled {labeled}"
         copies, zero = np.setdiff1d(others, labeled), np.setdiff1d(ZERO, labeled)
         first = np.setdiff1d(np.arange(34), [*labeled, *copies, *zero])
         with _failing(where):
-            every = choose(method, inputs, 34 - len(labeled), labeled=labeled, **given)
-            few = choose(method, inputs, 5, labeled=labeled, **given)
-            seen = choose(method, inputs, 5, labeled=labeled, copies="any", **given)
+            every = choose(method, inputs, 34 - len(labeled), labeled=labeled, **options)
+            few = choose(method, inputs, 5, labeled=labeled, **options)
+            with_copies = choose(method, inputs, 5, labeled=labeled, copies="any", **options)
         parts = np.split(every.indices, [len(first), len(first) + len(copies)])
         _equal(np.sort(parts[0]), first, f"{where}: images without copies do not come first")
         _equal(np.sort(parts[1]), copies, f"{where}: copies do not come next")
         _equal(parts[2], zero, f"{where}: rows of length zero do not come last")
         _equal(every.fallback, every.indices[len(first) :], f"{where}: `fallback` is not what comes last")
         _require(bool(np.isin(few.indices, first).all()), f"{where}: a copy is chosen before others")
-        _require(not np.isin(seen.indices, ZERO).any(), f"{where}: a row of length zero is chosen before others")
+        _require(not np.isin(with_copies.indices, ZERO).any(), f"{where}: a row of length zero is chosen before others")
 
 
 def check_threads(method: Strategy, knobs: Knobs) -> None:
     """One and two threads choose the same, to the last bit of the scores."""
     from threadpoolctl import threadpool_limits
 
-    inputs, chosen = inputs_for(cloud(3000, 24)), []
+    inputs, selections = inputs_for(cloud(3000, 24)), []
     for threads in (1, 2):
         with threadpool_limits(threads), _failing(f"'{method.name}', {threads} threads"):
-            chosen.append(choose(method, inputs, 40, labeled=[5, 6], knobs=knobs))
-    one, two = chosen
+            selections.append(choose(method, inputs, 40, labeled=[5, 6], knobs=knobs))
+    one, two = selections
     _equal(one.indices, two.indices, f"'{method.name}': one and two threads choose different images")
     if one.scores is not None and two.scores is not None:
         same = one.scores.tobytes() == two.scores.tobytes()
@@ -246,28 +246,28 @@ def check_nested(method: Strategy, balance: str, knobs: Knobs) -> None:
     if not method.traits.nested:
         return
     for embeddings in (cloud(90), np.repeat(cloud(30), 3, axis=0)):
-        given: dict[str, Any] = {"labeled": [4], "balance": balance, "n_clusters": 4, "knobs": knobs}
+        options: dict[str, Any] = {"labeled": [4], "balance": balance, "n_clusters": 4, "knobs": knobs}
         where = f"'{method.name}', balance {balance}"
         with _failing(where):
-            small, large = (choose(method, inputs_for(embeddings), budget, **given) for budget in (20, 50))
+            small, large = (choose(method, inputs_for(embeddings), budget, **options) for budget in (20, 50))
         _equal(small.indices, large.indices[:20], f"{where}: nested=True, but 50 picks do not begin with the 20")
 
 
 def check_excluded(method: Strategy, knobs: Knobs) -> None:
     """Excluded images change nothing, as if they did not exist."""
     inputs, exclude = inputs_for(cloud(80)), np.arange(10, 35)
-    kept = np.setdiff1d(np.arange(80), exclude)
-    without = {name: take(name, array, kept) for name, array in inputs.items() if name != "order"}
+    rows = np.setdiff1d(np.arange(80), exclude)
+    without = {name: take(name, array, rows) for name, array in inputs.items() if name != "order"}
     order = inputs["order"]
-    without["order"] = np.searchsorted(kept, order[np.isin(order, kept)])
-    given: dict[str, Any] = {"seed": 3, "knobs": knobs}
+    without["order"] = np.searchsorted(rows, order[np.isin(order, rows)])
+    options: dict[str, Any] = {"seed": 3, "knobs": knobs}
     where = f"'{method.name}', excluded images"
     with _failing(where):
-        selection = choose(method, inputs, 12, labeled=[0, 40], exclude=exclude, **given)
-        alone = choose(method, without, 12, labeled=np.searchsorted(kept, [0, 40]), **given)
-        masked = choose(method, inputs, 12, labeled=[0, 40], exclude=np.isin(np.arange(80), exclude), **given)
-    _equal(selection.indices, kept[alone.indices], f"{where}: they are not as good as absent")
-    _equal(selection.indices, masked.indices, f"{where}: as a mask they are not the same")
+        selection = choose(method, inputs, 12, labeled=[0, 40], exclude=exclude, **options)
+        alone = choose(method, without, 12, labeled=np.searchsorted(rows, [0, 40]), **options)
+        by_mask = choose(method, inputs, 12, labeled=[0, 40], exclude=np.isin(np.arange(80), exclude), **options)
+    _equal(selection.indices, rows[alone.indices], f"{where}: they are not as good as absent")
+    _equal(selection.indices, by_mask.indices, f"{where}: as a mask they are not the same")
 
 
 def check_not_finite(method: Strategy, knobs: Knobs) -> None:
@@ -279,8 +279,8 @@ def check_not_finite(method: Strategy, knobs: Knobs) -> None:
                 continue
             inputs[name] = inputs[name].copy()
             inputs[name][(0, [4, 9]) if INPUTS[name].axis else ([4, 9],)] = bad
-            said = f"{name} has NaN or infinity in 2 of its rows: 4, 9."
-            _refused(partial(choose, method, inputs, 5, knobs=knobs), said, f"'{method.name}', {bad}")
+            message = f"{name} has NaN or infinity in 2 of its rows: 4, 9."
+            _refused(partial(choose, method, inputs, 5, knobs=knobs), message, f"'{method.name}', {bad}")
 
 
 def check_missing(method: Strategy, knobs: Knobs) -> None:
@@ -301,18 +301,18 @@ def check_optional(method: Strategy, case: str, knobs: Knobs) -> None:
         return
     embeddings, labeled, budget, normalize = HARD_CASES[case]
     inputs = {name: a for name, a in inputs_for(embeddings).items() if name not in method.optional}
-    given: dict[str, Any] = {"labeled": labeled, "normalize": normalize, "seed": 1, "knobs": knobs}
+    options: dict[str, Any] = {"labeled": labeled, "normalize": normalize, "seed": 1, "knobs": knobs}
     where = f"'{method.name}', {case}, without {', '.join(method.optional)}"
     with _failing(where):
-        without = choose(method, inputs, budget, **given)
+        without = choose(method, inputs, budget, **options)
         absent: dict[str, Any] = dict.fromkeys(method.optional)
-        none = choose(method, {**inputs, **absent}, budget, **given)
+        none = choose(method, {**inputs, **absent}, budget, **options)
     check_picks(without, len(embeddings), labeled, budget, where)
     _equal(without.indices, none.indices, f"{where}: None is not the same as missing")
 
 
 def check_inputs_kept(method: Strategy, knobs: Knobs) -> None:
-    """The arrays are left as they were."""
+    """The arrays are not modified."""
     inputs = inputs_for(cloud())
     copies = {name: array.copy() for name, array in inputs.items()}
     with _failing(f"'{method.name}'"):
@@ -324,17 +324,17 @@ def check_inputs_kept(method: Strategy, knobs: Knobs) -> None:
 def check_sample(method: Strategy, knobs: Knobs) -> None:
     """A sample is as if no other images existed but the labeled ones."""
     inputs, labeled = inputs_for(cloud(80)), [0, 40]
-    given: dict[str, Any] = {"labeled": labeled, "seed": 3, "knobs": knobs}
+    options: dict[str, Any] = {"labeled": labeled, "seed": 3, "knobs": knobs}
     free = np.setdiff1d(np.arange(80), labeled)
-    drawn = generator(3, "sample").choice(free, 30, replace=False)
+    sample = generator(3, "sample").choice(free, 30, replace=False)
     where = f"'{method.name}', a sample"
     with _failing(where):
-        sampled = choose(method, inputs, 12, sample=30, **given)
-        alone = choose(method, inputs, 12, exclude=np.setdiff1d(free, drawn), **given)
-        everything = choose(method, inputs, 12, sample=100, **given)
-        whole = choose(method, inputs, 12, **given)
-    check_picks(sampled, 80, labeled, 12, where)
-    _equal(sampled.indices, alone.indices, f"{where}: other images make a difference")
+        selection = choose(method, inputs, 12, sample=30, **options)
+        alone = choose(method, inputs, 12, exclude=np.setdiff1d(free, sample), **options)
+        everything = choose(method, inputs, 12, sample=100, **options)
+        whole = choose(method, inputs, 12, **options)
+    check_picks(selection, 80, labeled, 12, where)
+    _equal(selection.indices, alone.indices, f"{where}: other images make a difference")
     _equal(everything.indices, whole.indices, f"{where} of all images is not the same as none")
 
 
@@ -350,18 +350,18 @@ def _equal(one: Array, other: Array, text: str) -> None:
 
 @contextmanager
 def _failing(where: str) -> Iterator[None]:
-    """A `UserError` where none is expected, as a failure of the check."""
+    """Turn a `UserError` into a failure of the check."""
     try:
         yield
     except UserError as error:
         raise AssertionError(f"{where}: {error}") from error
 
 
-def _refused(call: Callable[[], Selection], said: str, where: str) -> UserError:
+def _refused(call: Callable[[], Selection], message: str, where: str) -> UserError:
     try:
         selection = call()
     except UserError as error:
-        if said not in error.fact:
-            raise AssertionError(f"{where}: refused, but not with '{said}': {error}") from error
+        if message not in error.fact:
+            raise AssertionError(f"{where}: refused, but not with '{message}': {error}") from error
         return error
-    raise AssertionError(f"{where}: chose {selection.indices.tolist()} instead of the error '{said}'.")
+    raise AssertionError(f"{where}: chose {selection.indices.tolist()} instead of the error '{message}'.")

@@ -59,14 +59,14 @@ def jitter(images: torch.Tensor, by: Jitter) -> torch.Tensor:
     # Both chroma steps preserve gray, and so the offset of contrast.
     offset = (by.brightness - gain) * mean_gray(images)
     if images.shape[1] != 3:
-        changed = images * gain[:, None, None, None]
+        output = images * gain[:, None, None, None]
     else:
         angle = 2.0 * math.pi * by.hue
         chroma = gain * by.saturation
         parts = zip((gain, chroma * torch.cos(angle), chroma * torch.sin(angle)), _maps(images.device), strict=True)
         straight, kept, turned = (amount[:, None, None] * map_ for amount, map_ in parts)
-        changed = mix_channels(images, straight + kept + turned)
-    return changed.add_(offset[:, None, None, None]).clamp_(0.0, 1.0)
+        output = mix_channels(images, straight + kept + turned)
+    return output.add_(offset[:, None, None, None]).clamp_(0.0, 1.0)
 
 
 def _maps(device: torch.device) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -79,11 +79,11 @@ def mix_channels(images: torch.Tensor, matrices: torch.Tensor) -> torch.Tensor:
     Without BLAS, whose order of summation depends on the shape of the batch.
     """
     columns = matrices[:, :, :, None, None]
-    mixed = columns[:, :, 0] * images[:, :1]
-    term = torch.empty_like(mixed)
+    output = columns[:, :, 0] * images[:, :1]
+    term = torch.empty_like(output)
     for channel in (1, 2):
-        mixed += torch.mul(columns[:, :, channel], images[:, channel : channel + 1], out=term)
-    return mixed
+        output += torch.mul(columns[:, :, channel], images[:, channel : channel + 1], out=term)
+    return output
 
 
 def mean_gray(images: torch.Tensor) -> torch.Tensor:

@@ -34,8 +34,8 @@ def _simclr(images: torch.Tensor, draws: Draws, *, strength: float) -> torch.Ten
     if size < _SMALLEST_BLURRED:
         return images
     sigmas = draw_sigmas(draws)
-    chosen = sigmas.nonzero().squeeze(1)
-    images[chosen] = blur(images[chosen], sigmas[chosen], radius=int(0.1 * size) // 2)
+    rows = sigmas.nonzero().squeeze(1)
+    images[rows] = blur(images[rows], sigmas[rows], radius=int(0.1 * size) // 2)
     return images
 
 

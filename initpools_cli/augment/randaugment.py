@@ -49,9 +49,9 @@ def randaugment(
     """
     result = images.clone()
     for number, operation in enumerate(OPERATIONS.values()):
-        chosen = (operations == number).nonzero().squeeze(1)
-        if len(chosen):
-            result[chosen] = operation(images[chosen], signs[chosen], spots[chosen])
+        rows = (operations == number).nonzero().squeeze(1)
+        if len(rows):
+            result[rows] = operation(images[rows], signs[rows], spots[rows])
     return result
 
 
@@ -77,9 +77,9 @@ def _posterize(images: torch.Tensor, signs: torch.Tensor, spots: torch.Tensor) -
 
 def _autocontrast(images: torch.Tensor, signs: torch.Tensor, spots: torch.Tensor) -> torch.Tensor:
     low, high = images.amin(dim=(2, 3), keepdim=True), images.amax(dim=(2, 3), keepdim=True)
-    spread = high - low
-    stretched = (images - low) / spread.clamp(min=1e-6)
-    return torch.where(spread > 0.0, stretched, images)
+    width = high - low
+    output = (images - low) / width.clamp(min=1e-6)
+    return torch.where(width > 0.0, output, images)
 
 
 def _equalize(images: torch.Tensor, signs: torch.Tensor, spots: torch.Tensor) -> torch.Tensor:
@@ -90,8 +90,8 @@ def _equalize(images: torch.Tensor, signs: torch.Tensor, spots: torch.Tensor) ->
     brightest = counts.gather(2, levels.amax(dim=2, keepdim=True))
     step = (levels.shape[2] - brightest) // 255
     table = ((counts.cumsum(2) - counts + step // 2) // step.clamp(min=1)).clamp_(max=255)
-    spread = table.gather(2, levels).to(images.dtype) / 255.0
-    return torch.where(step > 0, spread, images.flatten(2)).view_as(images)
+    output = table.gather(2, levels).to(images.dtype) / 255.0
+    return torch.where(step > 0, output, images.flatten(2)).view_as(images)
 
 
 def _enhance(images: torch.Tensor, signs: torch.Tensor, spots: torch.Tensor, *, what: str) -> torch.Tensor:

@@ -10,10 +10,10 @@ from initpools_cli.augment.draws import Draws
 
 def quarter_turns(images: torch.Tensor, turns: torch.Tensor) -> torch.Tensor:
     """Rotate square images (b, c, s, s) counter-clockwise by `turns` (b,) int64 times 90 degrees."""
-    turned = images
+    output = images
     for turn in (1, 2, 3):
-        turned = torch.where((turns % 4 == turn)[:, None, None, None], images.rot90(turn, (2, 3)), turned)
-    return turned
+        output = torch.where((turns % 4 == turn)[:, None, None, None], images.rot90(turn, (2, 3)), output)
+    return output
 
 
 def rotate(images: torch.Tensor, degrees: torch.Tensor) -> torch.Tensor:

@@ -168,11 +168,11 @@ def _settings(rows: Sequence[Comparison]) -> Section:
 
 
 def _left_out(rows: pd.DataFrame) -> Section | None:
-    lost = rows[rows["status"] != "ok"]
-    if not len(lost):
+    failures = rows[rows["status"] != "ok"]
+    if not len(failures):
         return None
     lines = []
-    for (status, error), cells in lost.groupby(["status", "error"], sort=False):
+    for (status, error), cells in failures.groupby(["status", "error"], sort=False):
         names = ", ".join(dict.fromkeys(f"{row.strategy} on {row.data}" for row in cells.itertuples()))
         lines.append(f"{status}: {len(cells):,} cells ({names}): {error}")
     return Section("What is missing", "", bullets(lines), [])

@@ -285,9 +285,9 @@ def check_npy(path: Path) -> tuple[tuple[int, ...], np.dtype]:
             raise ValueError("it is not a .npy file")
         stream.seek(0)
         version = np.lib.format.read_magic(stream)
-        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
         try:
-            shape, _, dtype = read(stream)
+            shape, _, dtype = read_header(stream)
         except ValueError:
             raise
         # NumPy evaluates the header as Python, so a damaged one can raise almost any error.

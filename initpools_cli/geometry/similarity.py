@@ -251,8 +251,8 @@ def approximate_gain_loss(
 
     `rows`, `before` and `after` are (m,).
     """
-    lost = np.zeros(len(similarity.points))
-    each = np.ones(len(lost)) if weights is None else weights
+    losses = np.zeros(len(similarity.points))
+    each = np.ones(len(losses)) if weights is None else weights
 
     def lose(part: slice) -> None:
         others = similarity.prepare(rows[part], np.float32)
@@ -265,13 +265,13 @@ def approximate_gain_loss(
             more -= floor
             # Faster than clip, and arrays are faster than scalars here.
             np.minimum(np.maximum(more, nothing, out=more), most, out=more)
-            lost[span] += (more if weights is None else np.multiply(more, scale, out=more)).sum(axis=1)
+            losses[span] += (more if weights is None else np.multiply(more, scale, out=more)).sum(axis=1)
 
-        map_blocks(lower, len(lost), ROWS, threads)
+        map_blocks(lower, len(losses), ROWS, threads)
 
     for start in range(0, len(rows), COLUMNS):
         lose(slice(start, start + COLUMNS))
-    return lost
+    return losses
 
 
 def greedy_facility_location(

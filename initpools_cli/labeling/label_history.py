@@ -474,10 +474,10 @@ def _occurring(labels: Iterable[str], *, multilabel: bool) -> tuple[str, ...]:
 
 
 def _refuse_lost_classes(class_names: tuple[str, ...], occurring: tuple[str, ...], run: Run) -> None:
-    lost = sorted({*occurring} - set(class_names)) if class_names else []
-    if lost:
+    missing = sorted({*occurring} - set(class_names)) if class_names else []
+    if missing:
         raise UserError(
-            f"Earlier rounds of {run.path} have the class {lost[0]!r}, which is not in --classes.",
+            f"Earlier rounds of {run.path} have the class {missing[0]!r}, which is not in --classes.",
             "Add it to --classes, or change the labels of its images in the new file.",
-            repr(lost[0]),
+            repr(missing[0]),
         )

@@ -59,13 +59,13 @@ def refuse_losing_labels(path: Path, rows: pd.DataFrame) -> None:
     labels = rows["label"].tolist()
     by_index = dict(zip(rows["index"].astype(str), labels, strict=True))
     by_path = dict(zip(rows["path"], labels, strict=True)) if "path" in rows else {}
-    lost = 0
+    count = 0
     for row in existing:
         new = by_index.get(row.index) if row.index else by_path.get(row.path)
-        lost += not says_nothing(row.label) and new != plain(row.label)
-    if lost:
+        count += not says_nothing(row.label) and new != plain(row.label)
+    if count:
         raise UserError(
-            f"{path} has {lost} labels that would be overwritten.", "Move the file away, or name another file.", path
+            f"{path} has {count} labels that would be overwritten.", "Move the file away, or name another file.", path
         )
 
 

@@ -28,11 +28,11 @@ def duplicate(embeddings: NDArray[np.float32], *, probes: Count = 0) -> NDArray[
         In [−1, 1]; 0 for a single image.
     """
     points = unit_rows(embeddings)
-    directed = points.any(axis=1)
-    values = np.full(len(points), 1.0 if (~directed).sum() > 1 else 0.0)
-    values[directed] = 0.0
-    if directed.sum() > 1:
+    nonzero = points.any(axis=1)
+    values = np.full(len(points), 1.0 if (~nonzero).sum() > 1 else 0.0)
+    values[nonzero] = 0.0
+    if nonzero.sum() > 1:
         # For unit vectors |a − b|² = 2 − 2 cos.
-        rows = points if directed.all() else points[directed]
-        values[directed] = 1 - knn(rows, 1, probes=probes)[1][:, 0] ** 2 / 2
+        rows = points if nonzero.all() else points[nonzero]
+        values[nonzero] = 1 - knn(rows, 1, probes=probes)[1][:, 0] ** 2 / 2
     return values

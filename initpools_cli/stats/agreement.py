@@ -85,8 +85,10 @@ def _positions(first: ArrayLike, second: ArrayLike) -> tuple[NDArray[np.int64], 
         )
     order_a, order_b = np.argsort(a), np.argsort(b)
     if not np.array_equal(a[order_a], b[order_b]):
-        lost = np.setdiff1d(a, b).size
+        missing = np.setdiff1d(a, b).size
         raise UserError(
-            f"{lost} images of the first ranking are not in the second.", "Compare rankings of the same images.", lost
+            f"{missing} images of the first ranking are not in the second.",
+            "Compare rankings of the same images.",
+            missing,
         )
     return order_a.astype(np.int64), order_b.astype(np.int64)

@@ -70,9 +70,9 @@ def notes(table: DataFrame) -> list[str]:
     if count:
         groups = f"{count:,} groups" if count > 1 else "only group"
         lines.append(f"Intervals and p are over seeds and the {groups} of test images; label savings over seeds.")
-    lost = int(table["lost"].sum())
-    if lost:
-        lines.append(f"{lost} pairs are left out because a cell failed or the metric has no value.")
+    failures = int(table["lost"].sum())
+    if failures:
+        lines.append(f"{failures} pairs are left out because a cell failed or the metric has no value.")
     return [*lines, *_bootstrap_notes(table), *_split_notes(table)]
 
 

@@ -262,8 +262,8 @@ def _facts(
     """Return facts about the embeddings of the images in `rows`; None for a strategy without embeddings."""
     if facts is not None:
         return facts if len(rows) == len(facts.original) else facts.take(rows)
-    read = next((name for name in ("embeddings", "patches") if name in arrays), None)
-    return None if read is None else RowFacts.of(arrays[read])
+    name = next((name for name in ("embeddings", "patches") if name in arrays), None)
+    return None if name is None else RowFacts.of(arrays[name])
 
 
 def _visible(

@@ -121,9 +121,9 @@ def _blocks(path: Path, columns: list[str], vectors: list[str], separator: str) 
         values = rows_of(path, batch.columns, len(vectors), start, vectors)
         with np.errstate(over="ignore"):
             block = np.ascontiguousarray(values, np.float32)
-        lost = np.argwhere(np.isinf(block) & np.isfinite(values))
-        if len(lost):
-            row, at = lost[0].tolist()
+        overflows = np.argwhere(np.isinf(block) & np.isfinite(values))
+        if len(overflows):
+            row, at = overflows[0].tolist()
             raise UserError(
                 f"{path} contains {values[row, at]} in row {start + row}, column '{vectors[at]}', which is too large "
                 "for float32.",

@@ -55,8 +55,8 @@ def open_shards(path: Path, files: Sequence[Path], spec: DatasetSpec, cache: Pat
                 settings = ("parquet", columns.content, columns.label)
                 shards.append(indexed(file, name, settings, cache, partial(parquet.index_of, file, columns)))
             bar.advance()
-    read = tar.read_image if columns is None else partial(parquet.read_image, column=columns.content)
-    root = Shards(str(path), folder, shards, read)
+    read_image = tar.read_image if columns is None else partial(parquet.read_image, column=columns.content)
+    root = Shards(str(path), folder, shards, read_image)
     classes = spec.classes or (columns.classes if columns else ())
     assign: Callable[[Sequence[str]], Assignment]
     if own:

@@ -87,8 +87,8 @@ def critical_difference(
     words = [row.sentence for row in rows]
     words += [_bars_sentence(row, bars) for row, bars in zip(rows, all_bars, strict=True) if row.differ]
     everyone = list(dict.fromkeys(str(init) for rounds in sweeps.values() for init in rounds["init"]))
-    lost = [name for name in everyone if not any(name in row.ranks for row in rows)]
-    words += [f"Left out, because a block has no value for them: {', '.join(lost)}."] if lost else []
+    absent = [name for name in everyone if not any(name in row.ranks for row in rows)]
+    words += [f"Left out, because a block has no value for them: {', '.join(absent)}."] if absent else []
     return complete(figure, ["Diagram of mean ranks.", *words])
 
 
