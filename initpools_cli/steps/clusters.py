@@ -24,7 +24,7 @@ BATCH = 256
 
 
 def write_clusters(context: Context, pretext: Pretext, folder: Path) -> dict[str, Any]:
-    """Write the clusters of the train images, and compare them with labels where there are any.
+    """Write the clusters of the train images, and compare them with the labels, if there are any.
 
     Returns
     -------

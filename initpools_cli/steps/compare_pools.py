@@ -37,7 +37,7 @@ def rivals(strategy: StrategySpec, text: str | None, randoms: int) -> list[Strat
     Raises
     ------
     UserError
-        An empty list, an unknown name, one that is given twice, or too few random pools.
+        An empty list, an unknown or repeated name, or too few random pools.
     """
     if text is None:
         return []

@@ -51,7 +51,7 @@ def duplicate_table(embeddings: np.ndarray, items: pd.DataFrame | None, mask: np
     equal = np.arange(n)
     equal[rows] = rows[first_equal(np.asarray(embeddings[rows]))]
     nearest, similarity = _nearest(embeddings, pairs, n)
-    relation = np.where(_shared(exact), "copy", np.where(_shared(equal), "equal embedding", "near"))
+    relation = np.where(_has_group(exact), "copy", np.where(_has_group(equal), "equal embedding", "near"))
     table = {
         "index": rows,
         "path": [""] * len(rows) if items is None else items["path"].to_numpy(str)[rows],
@@ -65,10 +65,10 @@ def duplicate_table(embeddings: np.ndarray, items: pd.DataFrame | None, mask: np
     return pd.DataFrame(table, columns=list(COLUMNS))
 
 
-def _shared(groups: np.ndarray) -> np.ndarray:
+def _has_group(groups: np.ndarray) -> np.ndarray:
     """Whether each row has another one in its group."""
-    shared: np.ndarray = np.bincount(groups, minlength=len(groups))[groups] > 1
-    return shared
+    mask: np.ndarray = np.bincount(groups, minlength=len(groups))[groups] > 1
+    return mask
 
 
 def _nearest(embeddings: np.ndarray, pairs: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:

@@ -54,7 +54,7 @@ def quality(context: Context, step: str, folder: Path, advice: str = ENCODER) ->
     rank, most = feature_rank(train, train_rows)
     facts: dict[str, Any] = {"rank": rank}
     words = f"effective dimensions (RankMe) {rank:.1f} of at most {most}"
-    name, against = _measured_on(context)
+    name, against = _probe_split(context)
     labels = None if context.data.multilabel else context.data.splits["train"].labels
     labeled_rows = _labeled_rows(context)
     # The user's embeddings may be of train only.
@@ -89,7 +89,7 @@ def monitor(context: Context) -> Callable[[Pretext], dict[str, Any]]:
 
     train = context.data.splits["train"]
     inside = sample_rows(np.flatnonzero(context.data.kept), MONITORED[0])
-    _, against = _measured_on(context)
+    _, against = _probe_split(context)
     probe_data = None
     labeled_rows = _labeled_rows(context)
     one_class = not context.data.multilabel and train.labels is not None
@@ -102,7 +102,7 @@ def monitor(context: Context) -> Callable[[Pretext], dict[str, Any]]:
     return partial(measure, images=train.images[inside], labeled=probe_data, device=context.machine.device)
 
 
-def measured_words(row: dict[str, Any]) -> str:
+def metric_words(row: dict[str, Any]) -> str:
     """The monitor's metrics of an epoch, printed after its loss; empty if it did not run."""
     knn = f", k-NN accuracy {row['knn_accuracy']:.1%}" if "knn_accuracy" in row else ""
     return f"{knn}, rank {row['rank']:.1f}" if "rank" in row else knn
@@ -155,11 +155,10 @@ def _collapsed(what: str, rank: float, most: int, advice: str = ENCODER) -> str:
 def _labeled_rows(context: Context) -> np.ndarray:
     """The train images to choose from that have a label, (m,) int64, ascending."""
     labeled = context.data.splits["train"].labeled
-    found: np.ndarray = labeled[context.data.kept[labeled]]
-    return found
+    return np.asarray(labeled[context.data.kept[labeled]])
 
 
-def _measured_on(context: Context) -> tuple[str, Split | None]:
+def _probe_split(context: Context) -> tuple[str, Split | None]:
     splits = context.data.splits
     name = "val" if "val" in splits and splits["val"].labels is not None else "test"
     return name, splits.get(name)

@@ -17,7 +17,7 @@ from initpools_cli.datasets.embedding_items import ids_of
 from initpools_cli.datasets.row_ids import Ids, read_ids
 from initpools_cli.steps.context import at_work
 from initpools_cli.steps.evaluate import evaluate, outcome_of, tell_zero
-from initpools_cli.steps.provider import FoundArrays, Provider, Scores
+from initpools_cli.steps.provider import PartialInputs, Provider, Scores
 from initpools_cli.steps.recall import report_recall
 from initpools_cli.steps.rows import subject_of, zero_count
 from initpools_cli.steps.score_name import score_names, unknown_score
@@ -141,7 +141,7 @@ class FileProvider(Provider):
         origins: Mapping[str, str],
         with_model: bool,
         logits: Callable[[], FinishedStep] | None,
-    ) -> FoundArrays:
+    ) -> PartialInputs:
         if strategy.ranking:
             self.require_run(f"'{strategy.name}'")
         own_scores = "scores" not in self.user.arrays
@@ -156,7 +156,7 @@ class FileProvider(Provider):
             report=self.report,
         )
         refuse_missing(strategy.name, sorted(strategy.inputs), arrays)
-        inputs = FoundArrays(arrays, subject=subject_of(strategy, arrays, own_scores=own_scores))
+        inputs = PartialInputs(arrays, subject=subject_of(strategy, arrays, own_scores=own_scores))
         if "query_set" in strategy.inputs:
             self._with_query_set(inputs)
         return inputs

@@ -172,7 +172,7 @@ def _means_knob(
 
 
 def _kind(value: Any) -> str:
-    """What kind of value it is; None stands for an array that is not given."""
+    """The kind of a value; None stands for a missing array."""
     if isinstance(value, str):
         return "text"
     if isinstance(value, bool):

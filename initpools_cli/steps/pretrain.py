@@ -13,7 +13,7 @@ from initpools_cli.core.rundir import FinishedStep, PendingStep
 from initpools_cli.steps.clusters import write_clusters
 from initpools_cli.steps.context import Context
 from initpools_cli.steps.encoder import NEAREST, NEIGHBORS, build, load
-from initpools_cli.steps.feature_quality import measured_words, monitor, say_where_loss_stayed, warn_of_collapse
+from initpools_cli.steps.feature_quality import metric_words, monitor, say_where_loss_stayed, warn_of_collapse
 from initpools_cli.steps.neighbors import NeighborSource, source_of
 
 if TYPE_CHECKING:
@@ -178,7 +178,7 @@ def _train(
             if rows is None:
                 continue
             rows.append(row)
-            words = measured_words(row)
+            words = metric_words(row)
             note = f"epoch {row['epoch']} of {plan.epochs}, loss {row['loss']:.4f}{words}"
             report.detail(
                 f"epoch {row['epoch']} of {plan.epochs}: loss {row['loss']:.4f}, "

@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 
 
 @dataclass
-class FoundArrays:
-    """The arrays of a strategy while they are collected; the attributes are those of `StrategyInputs`.
+class PartialInputs:
+    """Inputs of a strategy while they are collected; the attributes are those of `StrategyInputs`.
 
     `queries` are the images of the query set, which are not chosen.
     """
@@ -269,7 +269,7 @@ class Provider(ABC):
         origins: Mapping[str, str],
         with_model: bool,
         logits: Callable[[], FinishedStep] | None,
-    ) -> FoundArrays:
+    ) -> PartialInputs:
         """The arrays of a strategy; see `resolve`."""
 
     @abstractmethod
@@ -279,7 +279,7 @@ class Provider(ABC):
         They are those of ``--labeled``, else of ``--labels``, unless the strategy itself reads the labels.
         """
 
-    def _with_query_set(self, inputs: FoundArrays) -> None:
+    def _with_query_set(self, inputs: PartialInputs) -> None:
         """Replace the images of ``--query-set`` by their embeddings."""
         n = int(self.every[-1]) + 1
         inputs.arrays, inputs.queries = resolve_query_set(inputs.arrays, n, "--query-set")

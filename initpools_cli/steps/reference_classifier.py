@@ -226,8 +226,8 @@ def _from_train(context: Context, source: str, user: UserArrays) -> TrainingExam
     if source != "labeled":
         path = require_file(Path(source), "--reference")
         sha256 = checksum(path)
-        found = user.labels_in(path, "--reference")
-        rows, labels = found.rows, found.labels
+        annotations = user.labels_in(path, "--reference")
+        rows, labels = annotations.rows, annotations.labels
         checksums = {str(path.resolve()): sha256}
         return TrainingExamples(f"file-{path.stem}", split.images[rows], labels, checksums, rows)
     if user.labels is not None:

@@ -282,7 +282,7 @@ def _write(
 
 
 def _keep(path: Path) -> str:
-    """Move a damaged file aside; says where it is."""
+    """Move a damaged file aside, and return words that say where it is."""
     if not path.exists():
         return ""
     target = _free(path.with_name(f"{path.name}.damaged"))

@@ -70,8 +70,8 @@ class CardData:
             if not zero.all():
                 point_rows = rows[~zero]
                 points = as_embeddings(take("embeddings", array, point_rows), normalize)
-        known = np.empty(0, np.int64) if labeled is None else labeled
-        return cls(points, rows, point_rows, known, labels, classes)
+        labeled = np.empty(0, np.int64) if labeled is None else labeled
+        return cls(points, rows, point_rows, labeled, labels, classes)
 
     def places(self, indices: np.ndarray) -> np.ndarray:
         """The places of images in `points`; images without a point are left out."""
@@ -152,7 +152,7 @@ def distance_facts(data: CardData, picks: np.ndarray, distances: np.ndarray) -> 
 
 
 def group_coverage(data: CardData, picks: np.ndarray) -> dict[str, Any]:
-    """The number of groups, and of those that will be labeled; empty without groups."""
+    """The number of groups, and of groups with an image that will be labeled; empty without groups."""
     if data.groups is None:
         return {}
     return numbers.groups_covered(data.groups[data.rows], data.groups[data.both(picks)])

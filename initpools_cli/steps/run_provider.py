@@ -17,7 +17,7 @@ from initpools_cli.steps.context import Context
 from initpools_cli.steps.embed import matrix, newest, newest_patches
 from initpools_cli.steps.evaluate import evaluate
 from initpools_cli.steps.find_scores import scores_of
-from initpools_cli.steps.provider import FoundArrays, Provider, Scores
+from initpools_cli.steps.provider import PartialInputs, Provider, Scores
 from initpools_cli.steps.rank import find_ranking, ranked_images
 from initpools_cli.steps.recall import report_recall
 from initpools_cli.steps.rows import subject_of
@@ -143,9 +143,9 @@ class RunProvider(Provider):
         origins: Mapping[str, str],
         with_model: bool,
         logits: Callable[[], FinishedStep] | None,
-    ) -> FoundArrays:
+    ) -> PartialInputs:
         context, required = self.context, strategy.inputs
-        inputs = FoundArrays({**self.user.arrays, **self._group_arrays(strategy)}, dict(self.user.checksums))
+        inputs = PartialInputs({**self.user.arrays, **self._group_arrays(strategy)}, dict(self.user.checksums))
         arrays = inputs.arrays
         self._refuse_other_counts(arrays)
         outputs = required & MODEL_OUTPUTS - arrays.keys()
@@ -192,7 +192,7 @@ class RunProvider(Provider):
         return inputs
 
     def _add_score(
-        self, strategy: StrategySpec, params: Mapping[str, Any], origins: Mapping[str, str], inputs: FoundArrays
+        self, strategy: StrategySpec, params: Mapping[str, Any], origins: Mapping[str, str], inputs: PartialInputs
     ) -> np.ndarray | None:
         """Add the score that a strategy ranks by; return the embeddings that it is computed from, if it is."""
         context, scoring, arrays = self.context, strategy.scoring, inputs.arrays

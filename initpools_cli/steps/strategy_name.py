@@ -37,7 +37,7 @@ class StrategySpec:
     score : str
         The score it ranks by, or "".
     scoring : Method or None
-        That score, where it is a registered one and not a pretext task's loss.
+        That score, if it is registered and not a pretext task's loss.
     balance : Balance
         How its picks are spread over clusters.
     ranking : str
