@@ -110,7 +110,7 @@ def test_a_block_of_seeds_is_each_seed_alone() -> None:
     together, cells = run("random", "margin", range(4))
     for place, cell in enumerate(cells):
         alone, (single,) = run("random", "margin", [place])
-        assert [found[place].row for found in together] == [found[0].row for found in alone]
+        assert [metrics[place].row for metrics in together] == [metrics[0].row for metrics in alone]
         assert cell.labeled.tobytes() == single.labeled.tobytes()
 
 
@@ -124,8 +124,8 @@ def test_the_model_of_every_round_is_trained_anew_on_what_is_bought_by_then() ->
         fresh = learners.get("linear").build(
             inputs["train"][bought], data.labels["train"][bought], 3, seed, CPU, **KNOBS["linear"]
         )
-        found = (fresh.logits(inputs["test"]).argmax(1) == data.labels["test"]).mean()
-        assert measured.row["accuracy"] == pytest.approx(found)
+        accuracy = (fresh.logits(inputs["test"]).argmax(1) == data.labels["test"]).mean()
+        assert measured.row["accuracy"] == pytest.approx(accuracy)
 
 
 def test_labels_that_are_not_bought_change_nothing() -> None:
@@ -134,7 +134,7 @@ def test_labels_that_are_not_bought_change_nothing() -> None:
     scrambled = (truth + 1) % 3
     scrambled[cell.labeled] = truth[cell.labeled]
     again, (other,) = run("kcenter", "margin", [0], experiment(scrambled))
-    assert [found[0].row for found in rounds] == [found[0].row for found in again]
+    assert [metrics[0].row for metrics in rounds] == [metrics[0].row for metrics in again]
     assert cell.labeled.tobytes() == other.labeled.tobytes()
 
 
@@ -162,10 +162,10 @@ def test_uherding_is_calibrated_on_what_is_bought_if_it_is_asked_for(monkeypatch
         assert [measured.row["leaks"] for (measured,) in rows] == [0] * 4
         return cell.labeled.tolist()
 
-    asked: list[int] = []
+    sizes: list[int] = []
 
     def calibration(fit, inputs, labeled, labels, groups, classes, seed):
-        asked.append(len(labeled))
+        sizes.append(len(labeled))
         assert fit(labeled[:4], seed).logits(inputs).shape == (len(labeled), classes)
         np.testing.assert_array_equal(labels, experiment().labels["train"][labeled])
         return np.array([7.0])
@@ -173,7 +173,7 @@ def test_uherding_is_calibrated_on_what_is_bought_if_it_is_asked_for(monkeypatch
     own = picks("calibrated")
     assert own == picks("calibrated")
     monkeypatch.setattr("initpools_cli.training.active_learning.calibration_of", calibration)
-    assert picks("calibrated") == picks(7.0) and asked == [5, 9, 13]
+    assert picks("calibrated") == picks(7.0) and sizes == [5, 9, 13]
 
 
 def test_a_first_pool_of_one_class_is_scored_and_the_others_are_not_dropped() -> None:
@@ -198,14 +198,14 @@ def test_missing_model_outputs_name_the_learners_that_provide_them() -> None:
 
 @pytest.mark.parametrize("query", [m for m in strategies if "probs" in m.inputs], ids=lambda method: method.name)
 def test_a_learner_provides_its_declared_outputs(query) -> None:
-    shown, labels = blobs(30)
+    points, labels = blobs(30)
     linear = learners.get("linear")
-    model = linear.build(shown[:9], labels[:9], 3, 0, CPU, **KNOBS["linear"])
-    found = query_outputs(query, linear, model, shown, replace(PROTOCOL, space="learner"), 0, lambda count: [])
-    assert {*query.inputs} & {"probs", "features", "head"} <= found.keys()
-    if {"features", "head"} <= found.keys():
-        logits = np.c_[found["features"], np.ones(30)] @ found["head"]
-        np.testing.assert_allclose(softmax(logits), softmax(model.logits(shown)), atol=1e-5)
+    model = linear.build(points[:9], labels[:9], 3, 0, CPU, **KNOBS["linear"])
+    outputs = query_outputs(query, linear, model, points, replace(PROTOCOL, space="learner"), 0, lambda count: [])
+    assert {*query.inputs} & {"probs", "features", "head"} <= outputs.keys()
+    if {"features", "head"} <= outputs.keys():
+        logits = np.c_[outputs["features"], np.ones(30)] @ outputs["head"]
+        np.testing.assert_allclose(softmax(logits), softmax(model.logits(points)), atol=1e-5)
 
 
 def test_jobs_are_blocks_of_ten_consecutive_seeds() -> None:
@@ -228,7 +228,7 @@ def test_the_solver_finds_what_scipy_finds(count: int, size: int, seed: int) -> 
         value = 0.5 * (off * (bowl @ off)).sum((1, 2)) + np.logaddexp(0, point).sum((1, 2))
         return value, bowl @ off + 1 / (1 + np.exp(-point))
 
-    found = minimize_batched(objective, np.zeros((count, size, 1)), 1e-9)
+    solution = minimize_batched(objective, np.zeros((count, size, 1)), 1e-9)
     for number in range(count):
 
         def one(flat: np.ndarray, number: int = number) -> tuple[float, np.ndarray]:
@@ -238,14 +238,14 @@ def test_the_solver_finds_what_scipy_finds(count: int, size: int, seed: int) -> 
             return value[number], gradient[number, :, 0]
 
         theirs = minimize(one, np.zeros(size), jac=True, method="BFGS", options={"gtol": 1e-9})
-        np.testing.assert_allclose(found[number, :, 0], theirs.x, atol=1e-5)
-        assert np.abs(one(found[number, :, 0])[1]).max() <= 1e-9
+        np.testing.assert_allclose(solution[number, :, 0], theirs.x, atol=1e-5)
+        assert np.abs(one(solution[number, :, 0])[1]).max() <= 1e-9
 
 
 def test_prepared_inputs_choose_the_same() -> None:
-    shown, _ = blobs(60)
+    points, _ = blobs(60)
     # Of other lengths in no order, so that what is not normalized has other picks.
-    shown = shown * (1 + np.arange(60)[:, None] * 7 % 60)
-    plain = choose("kcenter", {"embeddings": shown}, 7, labeled=[3], exclude=[5, 6])
-    ready = choose("kcenter", {}, 7, labeled=[3], exclude=[5, 6], prepared=prepare({"embeddings": shown}, True))
+    points = points * (1 + np.arange(60)[:, None] * 7 % 60)
+    plain = choose("kcenter", {"embeddings": points}, 7, labeled=[3], exclude=[5, 6])
+    ready = choose("kcenter", {}, 7, labeled=[3], exclude=[5, 6], prepared=prepare({"embeddings": points}, True))
     np.testing.assert_array_equal(plain.indices, ready.indices)

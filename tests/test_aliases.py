@@ -64,8 +64,8 @@ def test_every_name_stands_for_one_network() -> None:
     assert len(names) == len({*names})
     assert {*OTHER_NAMES.values()} <= {*short}
     own = {entry.name for entry in ALIASES if entry.library != "timm"}
-    taken = {*from_torchvision.names(), *timm.list_models()}
-    assert not (taken & {*names}) - own
+    library_names = {*from_torchvision.names(), *timm.list_models()}
+    assert not (library_names & {*names}) - own
     # A published network and a task: the run's own pretrain comes first.
     assert {*pretexts.names()} & {*names} == {"mae"}
     for family in ("dinov2", "dinov3", "clip", "siglip", "mae", "convnext", "resnet50"):
@@ -87,9 +87,9 @@ def test_a_name_that_the_installed_timm_lacks(monkeypatch: pytest.MonkeyPatch) -
 
     for network in ("vit_base_patch16_dinov9.lvd1b", "vit_base_patch14_dinov2.lvd1b"):
         monkeypatch.setitem(aliases._BY_NAME, "dinov9", Alias("dinov9", network, 1.0, 1, 1, "mit", "images"))
-        for given in (None, Path(__file__)):
+        for weights in (None, Path(__file__)):
             with pytest.raises(UserError) as refused:
-                find_weights("dinov9", given)
+                find_weights("dinov9", weights)
             assert f"{network} of timm, which the installed timm {timm.__version__} does not have" in refused.value.fact
             assert "`pip install --upgrade timm`" in refused.value.remedy
 

@@ -135,8 +135,8 @@ def test_a_folder_per_class_of_an_array_is_known_by_its_pixels(tmp_path: Path) -
 
 def test_an_exported_copy_is_known_by_its_name(items: pd.DataFrame) -> None:
     names = ["00-2-1.jpg", "01-3-ü, 3.jpg", "task/02-0-1.jpg", "03-1-1.jpg", "04-9-1.jpg", "05-1.png"]
-    said = find([Row("", name) for name in names], items)
-    assert said[:3] == [2, 3, 0] and all(isinstance(each, str) for each in said[3:])
+    matches = find([Row("", name) for name in names], items)
+    assert matches[:3] == [2, 3, 0] and all(isinstance(each, str) for each in matches[3:])
     arrays = items.assign(path="")
     assert find([Row("", "05-1.png"), Row("", "05-1-1.jpg")], arrays)[0] == 1
 
@@ -167,7 +167,7 @@ def test_a_bad_row_is_told_with_its_line_and_the_good_ones_are_kept(
 
 
 @pytest.mark.parametrize(
-    ("classes", "said", "kept"),
+    ("classes", "names", "expected"),
     [
         # Of classes that are called by numbers, none is meant by its place.
         (("1", "2", "3"), ["0", "1", "3"], {1: "1", 2: "3"}),
@@ -178,14 +178,14 @@ def test_a_bad_row_is_told_with_its_line_and_the_good_ones_are_kept(
     ],
 )
 def test_a_class_is_known_by_what_people_read(
-    classes: tuple[str, ...], said: list[str], kept: dict[int, str], items: pd.DataFrame
+    classes: tuple[str, ...], names: list[str], expected: dict[int, str], items: pd.DataFrame
 ) -> None:
     rows = [
-        Row(f"line {number}", path, label=label) for number, (path, label) in enumerate(zip(PATHS, said, strict=False))
+        Row(f"line {number}", path, label=label) for number, (path, label) in enumerate(zip(PATHS, names, strict=False))
     ]
     read = validate(rows, items, KnownClasses(classes), None)
-    assert dict(zip(read.rows.tolist(), read.labels, strict=True)) == kept
-    assert len(read.problems) == len(said) - len(kept)
+    assert dict(zip(read.rows.tolist(), read.labels, strict=True)) == expected
+    assert len(read.problems) == len(names) - len(expected)
 
 
 def test_many_labels_of_one_image_are_told_in_few_words(items: pd.DataFrame) -> None:
@@ -292,13 +292,15 @@ def test_what_is_no_file_of_labels_is_refused(
 
 
 @given(st.lists(st.tuples(st.sampled_from(["a", "b", "c", "x"]), st.sampled_from(["", "cat", "dog"])), max_size=12))
-def test_what_is_kept_is_what_a_plain_reading_keeps(said: list[tuple[str, str]]) -> None:
+def test_what_is_kept_is_what_a_plain_reading_keeps(entries: list[tuple[str, str]]) -> None:
     items = pd.DataFrame({"index": [0, 1, 2], "path": list("abc"), "split": "train", "sha256": list("123")})
-    rows = [Row(f"line {number}", path, label=label) for number, (path, label) in enumerate(said)]
+    rows = [Row(f"line {number}", path, label=label) for number, (path, label) in enumerate(entries)]
     read = validate(rows, items, KnownClasses(), None)
-    by_image = {path: {label for other, label in said if other == path and label} for path in "abc"}
+    by_image = {path: {label for other, label in entries if other == path and label} for path in "abc"}
     good = {"abc".index(path): labels.pop() for path, labels in by_image.items() if len(labels) == 1}
     assert dict(zip(read.rows.tolist(), read.labels, strict=True)) == good
-    wrong = [path == "x" or (label != "" and len({o for p, o in said if p == path and o}) > 1) for path, label in said]
+    wrong = [
+        path == "x" or (label != "" and len({o for p, o in entries if p == path and o}) > 1) for path, label in entries
+    ]
     assert [problem.place for problem in read.problems] == [f"line {i}" for i, bad in enumerate(wrong) if bad]
-    assert read.empty == sum(path != "x" and not label for path, label in said)
+    assert read.empty == sum(path != "x" and not label for path, label in entries)

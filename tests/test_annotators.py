@@ -44,7 +44,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, initpools: Initpools) -
     return tmp_path / "run"
 
 
-def written(file: str, wrong: dict[int, str], annotator: str = "", count: int = 12) -> str:
+def write_labels(file: str, wrong: dict[int, str], annotator: str = "", count: int = 12) -> str:
     """Write the labels of an annotator who is right but for some images."""
     labels = [wrong.get(number, CLASSES[number % 3]) for number in range(count)]
     table = pd.DataFrame({"path": [f"{number:02}.png" for number in range(count)], "label": labels})
@@ -72,8 +72,8 @@ def counts_of(*annotators: str) -> np.ndarray:
     ],
 )
 def test_alpha_is_that_of_the_published_examples(annotators: tuple[str, ...], alpha: float) -> None:
-    found = nominal_alpha(counts_of(*annotators), np.random.default_rng(0))
-    assert found.alpha == pytest.approx(alpha, abs=5e-4) and found.low <= found.alpha <= found.high
+    estimate = nominal_alpha(counts_of(*annotators), np.random.default_rng(0))
+    assert estimate.alpha == pytest.approx(alpha, abs=5e-4) and estimate.low <= estimate.alpha <= estimate.high
 
 
 @given(st.integers(0, 2**32), st.integers(2, 12), st.integers(2, 4), st.integers(2, 4))
@@ -83,13 +83,13 @@ def test_alpha_is_one_minus_observed_by_expected_disagreement_of_pairs(seed: int
     counts = np.stack([(labels == number).sum(axis=1) for number in range(c)], axis=1)
     units = [row[row >= 0] for row in labels if (row >= 0).sum() >= 2]
     pooled = np.concatenate(units) if units else np.empty(0, int)
-    found = nominal_alpha(counts, rng, samples=20).alpha
+    value = nominal_alpha(counts, rng, samples=20).alpha
     if len(np.unique(pooled)) < 2:
-        assert np.isnan(found)
+        assert np.isnan(value)
         return
     observed = sum((unit[:, None] != unit).sum() / (len(unit) - 1) for unit in units) / len(pooled)
     expected = (pooled[:, None] != pooled).sum() / (len(pooled) * (len(pooled) - 1))
-    assert found == pytest.approx(1 - observed / expected)
+    assert value == pytest.approx(1 - observed / expected)
 
 
 def test_agreement_that_is_perfect_or_unknown() -> None:
@@ -129,28 +129,28 @@ def test_annotators_are_compared_and_ties_are_listed_until_somebody_settles_them
     run: Path, initpools: Initpools
 ) -> None:
     parts = [
-        pd.read_csv(written("ann.csv", {}, "ann")),
-        pd.read_csv(written("bob.csv", {3: "blue", 7: "green"}, "bob")),
-        pd.read_csv(written("cy.csv", {3: "blue"}, "cy", count=6)),
+        pd.read_csv(write_labels("ann.csv", {}, "ann")),
+        pd.read_csv(write_labels("bob.csv", {3: "blue", 7: "green"}, "bob")),
+        pd.read_csv(write_labels("cy.csv", {3: "blue"}, "cy", count=6)),
     ]
     pd.concat(parts).to_csv("all.csv", index=False)
-    said = initpools("al-run", "--labels", "all.csv", *RUN)
-    assert said.code == 0 and "they differ on 2. Agreement: Krippendorff's alpha 0.8" in said.err
+    result = initpools("al-run", "--labels", "all.csv", *RUN)
+    assert result.code == 0 and "they differ on 2. Agreement: Krippendorff's alpha 0.8" in result.err
     # The last label of each image, as in files without annotators.
     right = {number: CLASSES[number % 3] for number in range(12)}
     assert labels_of("round-1") == right | {3: "blue", 7: "green"}
     ended = initpools("al-run", "--labels", "all.csv", "--annotators", "majority", *RUN, "--json")
-    found = json.loads(ended.out)["agreement"]
-    assert (found["ties"], found["images"], found["annotators"]) == (1, 12, ["ann", "bob", "cy"])
-    assert found["low"] < found["alpha"] < found["high"] <= 1
+    agreement = json.loads(ended.out)["agreement"]
+    assert (agreement["ties"], agreement["images"], agreement["annotators"]) == (1, 12, ["ann", "bob", "cy"])
+    assert agreement["low"] < agreement["alpha"] < agreement["high"] <= 1
     expected = {image: label for image, label in (right | {3: "blue"}).items() if image != 7}
     assert labels_of("round-2") == expected
     assert "no decision for 07.png: ann: blue, bob: green" in ended.err
     assert "`initpools label --batch run/loop/round-2/ties.csv --run run`" in ended.err
     # A label without an annotator is final, and the votes of earlier rounds still count.
     Path("final.csv").write_text("path,label\n07.png,blue\n")
-    said = initpools("al-run", "--labels", "final.csv", "--annotators", "majority", *RUN)
-    assert said.code == 0 and "no decision" not in said.err and "3 annotators: 12 images" in said.err
+    result = initpools("al-run", "--labels", "final.csv", "--annotators", "majority", *RUN)
+    assert result.code == 0 and "no decision" not in result.err and "3 annotators: 12 images" in result.err
     assert labels_of("round-3") == right | {3: "blue"}
     again = initpools("al-run", "--labels", "final.csv", "--annotators", "majority", *RUN)
     assert "already done: run/loop/round-3" in again.err
@@ -160,11 +160,11 @@ def test_annotators_are_compared_and_ties_are_listed_until_somebody_settles_them
 
 
 def test_a_second_opinion_that_changes_no_label_is_counted(run: Path, initpools: Initpools) -> None:
-    files = ["--labels", written("a.csv", {}), "--labels", written("b.csv", {}, count=9)]
+    files = ["--labels", write_labels("a.csv", {}), "--labels", write_labels("b.csv", {}, count=9)]
     assert initpools("al-run", *files[:2], *RUN).code == 0
     assert not Path("run/loop/round-1/annotators.csv").exists()
-    said = initpools("al-run", *files, *RUN)
-    assert said.code == 0 and "9 images have labels of two or more, and they differ on 0" in said.err
+    result = initpools("al-run", *files, *RUN)
+    assert result.code == 0 and "9 images have labels of two or more, and they differ on 0" in result.err
     assert [path.name for path in Path("run/loop").iterdir()] == ["round-1"]
     assert set(pd.read_csv("run/loop/round-1/annotators.csv")["annotator"]) == {"a", "b"}
     outcome = tomli.loads(Path("run/loop/round-1/step.toml").read_text())["outcome"]
@@ -173,11 +173,11 @@ def test_a_second_opinion_that_changes_no_label_is_counted(run: Path, initpools:
 
 
 def test_classes_that_were_renamed_are_renamed_in_votes(run: Path, initpools: Initpools) -> None:
-    files = ["--labels", written("a.csv", {}), "--labels", written("b.csv", {3: "blue"})]
+    files = ["--labels", write_labels("a.csv", {}), "--labels", write_labels("b.csv", {3: "blue"})]
     assert initpools("al-run", *files, "--annotators", "strict", *RUN).code == 0
     assert initpools("label", "--rename", "blue=azure", *RUN).code == 0
-    said = initpools("al-run", *files, "--annotators", "strict", *RUN)
-    assert said.code == 0 and "no decision for 03.png: a: amber, b: azure" in said.err
+    result = initpools("al-run", *files, "--annotators", "strict", *RUN)
+    assert result.code == 0 and "no decision for 03.png: a: amber, b: azure" in result.err
 
 
 @pytest.mark.parametrize(
@@ -195,8 +195,8 @@ def test_classes_that_were_renamed_are_renamed_in_votes(run: Path, initpools: In
 def test_bad_inputs_get_a_sentence_and_change_nothing(
     run: Path, initpools: Initpools, more: list[str], says: str
 ) -> None:
-    written("a.csv", {})
-    written("b.csv", {})
+    write_labels("a.csv", {})
+    write_labels("b.csv", {})
     Path("case.csv").write_text("path,label,annotator\n00.png,amber,ann\n01.png,blue,Ann\n")
     Path("tie.csv").write_text("path,label,annotator\n00.png,amber,ann\n00.png,blue,bob\n")
     ended = initpools("al-run", *more, *RUN)
@@ -206,9 +206,9 @@ def test_bad_inputs_get_a_sentence_and_change_nothing(
 def test_rows_of_one_annotator_that_differ_are_left_out_and_others_count(run: Path, initpools: Initpools) -> None:
     text = "path,label,annotator\n00.png,amber,ann\n00.png,blue,ann\n00.png,green,bob\n01.png,blue,\n02.png,blue,bob\n"
     Path("mixed.csv").write_text(text)
-    said = initpools("al-run", "--labels", "mixed.csv", *RUN)
-    assert said.code == 0 and "line 2: 00.png has different labels by 'ann': amber, blue" in said.err
-    assert "1 label has no annotator and is final" in said.err
+    result = initpools("al-run", "--labels", "mixed.csv", *RUN)
+    assert result.code == 0 and "line 2: 00.png has different labels by 'ann': amber, blue" in result.err
+    assert "1 label has no annotator and is final" in result.err
     assert labels_of("round-1") == {0: "green", 1: "blue", 2: "blue"}
 
 
@@ -255,13 +255,13 @@ def test_two_annotators_label_a_batch_at_the_same_time(run: Path, initpools: Ini
         "--budget 10 --next next.csv --run run"
     )
     words = ["--labels", ann.file, "--labels", bob.file, "--annotators", "strict"]
-    said = initpools("al-run", *words, *RUN)
-    assert said.code == 0 and "8 new labels" in said.err and "no decision for" in said.err
+    result = initpools("al-run", *words, *RUN)
+    assert result.code == 0 and "8 new labels" in result.err and "no decision for" in result.err
     # Who opens a file goes on as its annotator, and nobody else writes to it.
     assert opened("", output=ann.file).annotator == "ann"
     with pytest.raises(UserError, match="has labels of ann, and the page writes a file of one annotator"):
         opened("bob", output=ann.file)
-    plain = Path(written("plain.csv", {}))
+    plain = Path(write_labels("plain.csv", {}))
     with pytest.raises(UserError, match="has labels without an annotator"):
         opened("bob", output=plain)
 

@@ -38,8 +38,8 @@ def duplicates() -> np.ndarray:
     )
 
 
-def recall(found: np.ndarray, exact: np.ndarray) -> float:
-    return float(np.mean([len(np.intersect1d(a, b)) for a, b in zip(found, exact, strict=True)]) / exact.shape[1])
+def recall(neighbors: np.ndarray, exact: np.ndarray) -> float:
+    return float(np.mean([len(np.intersect1d(a, b)) for a, b in zip(neighbors, exact, strict=True)]) / exact.shape[1])
 
 
 def searched(points: np.ndarray, k: int, probes: int) -> tuple:
@@ -76,8 +76,8 @@ def test_with_all_lists_distances_are_exact_over_many_blocks(points):
 
 
 def test_as_many_probes_as_lists_are_an_exact_search():
-    for expected, found in zip(knn(duplicates(), 7), knn(duplicates(), 7, probes=ALL), strict=True):
-        np.testing.assert_array_equal(found, expected)
+    for expected, actual in zip(knn(duplicates(), 7), knn(duplicates(), 7, probes=ALL), strict=True):
+        np.testing.assert_array_equal(actual, expected)
 
 
 def test_few_lists_find_most_neighbors():
@@ -125,14 +125,14 @@ def test_one_and_two_threads_find_the_same(monkeypatch, compressed):
     import faiss
 
     monkeypatch.setattr(ivf, "MOST_BYTES", 0 if compressed else 2**32)
-    points, found, before = clustered(), [], faiss.omp_get_max_threads()
+    points, results, before = clustered(), [], faiss.omp_get_max_threads()
     for threads in (1, 2):
         faiss.omp_set_num_threads(threads)
-        found.append(knn(points, 6, threads, probes=3))
+        results.append(knn(points, 6, threads, probes=3))
         assert faiss.omp_get_max_threads() == threads
     faiss.omp_set_num_threads(before)
-    assert found[0][0].tobytes() == found[1][0].tobytes()
-    assert found[0][1].tobytes() == found[1][1].tobytes()
+    assert results[0][0].tobytes() == results[1][0].tobytes()
+    assert results[0][1].tobytes() == results[1][1].tobytes()
 
 
 def test_rows_in_short_lists_get_as_many_neighbors():
@@ -218,9 +218,9 @@ def test_index_without_a_run_and_from_python(tmp_path: Path, initpools: Initpool
         "select-pool", "typicality", "--embeddings", tmp_path / "e.npy", "--budget", 5, "--set", "index=ivf"
     )
     assert ended.code == 0 and "index ivf: " in ended.err
-    chosen = initpools_cli.select(points, "typicality", 5, index="ivf")
-    assert [int(word) for word in ended.out.split()] == chosen.tolist()
-    np.testing.assert_array_equal(chosen, initpools_cli.select(points, "typicality", 5, probes=16))
+    picks = initpools_cli.select(points, "typicality", 5, index="ivf")
+    assert [int(word) for word in ended.out.split()] == picks.tolist()
+    np.testing.assert_array_equal(picks, initpools_cli.select(points, "typicality", 5, probes=16))
     with pytest.raises(UserError, match="index = 'ivf' has no effect: 'kcenter'"):
         initpools_cli.select(points, "kcenter", 5, index="ivf")
 

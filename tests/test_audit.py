@@ -36,21 +36,24 @@ def test_origins_and_times_are_kept_and_own_choices_are_not_judged(photos: pd.Se
     out = _round(initpools, "b.csv")
     assert "minutes" not in plain and out["minutes"] == round(23 * 1.5 / 60, 2)
     assert "the time 'long' is ignored" in out["said"]
-    kept = pd.read_csv(RUN / "round-2/labels.csv", dtype=str, keep_default_na=False).set_index("path")
-    assert kept.columns.tolist() == ["index", "label", "round", "origin", "suggested", "confidence", "seconds"]
-    assert kept.loc[rows["path"][0]].tolist()[2:] == ["1", "batch", "blue", "0.8125", "1.5"]
+    labels = pd.read_csv(RUN / "round-2/labels.csv", dtype=str, keep_default_na=False).set_index("path")
+    assert labels.columns.tolist() == ["index", "label", "round", "origin", "suggested", "confidence", "seconds"]
+    assert labels.loc[rows["path"][0]].tolist()[2:] == ["1", "batch", "blue", "0.8125", "1.5"]
     assert "origin" not in pd.read_csv(RUN / "round-1/labels.csv")
     # The model has learned from all 24 labels; the accuracy is that of the other 20.
     table, probs = pd.read_csv(RUN / "round-2/out_of_fold.csv"), np.load(RUN / "round-2/out_of_fold.npy")
     assert len(table) == 24 and probs.dtype == np.float32
     assert table["predicted"].tolist() == np.array(out["class_names"])[probs.argmax(1)].tolist()
-    judged = table[table["origin"] != "own choice"]
-    assert out["accuracy"] == (judged["predicted"] == judged["label"]).mean() > 0.9
+    evaluated_rows = table[table["origin"] != "own choice"]
+    assert out["accuracy"] == (evaluated_rows["predicted"] == evaluated_rows["label"]).mean() > 0.9
     # A later file without the columns forgets nothing.
     _annotate("batch.csv", photos, "c.csv")
     _round(initpools, "c.csv")
     later = pd.read_csv(RUN / "round-3/labels.csv", dtype=str, keep_default_na=False)
-    assert (later["origin"].tolist(), later["seconds"].tolist()) == (kept["origin"].tolist(), kept["seconds"].tolist())
+    assert (later["origin"].tolist(), later["seconds"].tolist()) == (
+        labels["origin"].tolist(),
+        labels["seconds"].tolist(),
+    )
 
 
 def test_an_audit_sample_is_drawn_from_everything_without_a_label(photos: pd.Series, initpools: Initpools) -> None:  # noqa: F811
@@ -63,15 +66,15 @@ def test_an_audit_sample_is_drawn_from_everything_without_a_label(photos: pd.Ser
     assert initpools(*ask, "--json").out == without.replace('"fresh": true', '"fresh": false')
     # Another strategy has the same audit images, and a larger sample has them too.
     initpools("select-pool", "random", "-n", 12, "--audit", 5, "-o", "more.csv")
-    drawn = {name: {*pd.read_csv(name).query("origin == 'audit'")["index"]} for name in ("next.csv", "more.csv")}
-    assert drawn["next.csv"] < drawn["more.csv"]
+    samples = {name: {*pd.read_csv(name).query("origin == 'audit'")["index"]} for name in ("next.csv", "more.csv")}
+    assert samples["next.csv"] < samples["more.csv"]
     _annotate("next.csv", photos, "one.csv")
     pd.read_csv("one.csv").drop(columns="origin").to_csv("one.csv", index=False)
     again = ["one.csv", "--budget", 20, "--audit", "1%", "--next", "next-2.csv", "--query"]
     out = _round(initpools, *again, "margin")
     # The batch says which images of a file without the column are audit images.
     labels = pd.read_csv(RUN / "round-1/labels.csv", keep_default_na=False)
-    assert {*labels.query("origin == 'audit'")["index"]} == drawn["next.csv"]
+    assert {*labels.query("origin == 'audit'")["index"]} == samples["next.csv"]
     second = pd.read_csv("next-2.csv")
     assert (out["picked"], out["audit_next"]) == (21, 1) and not {*second["index"]} & {*first["index"]}
     replaced = _round(initpools, *again, "kcenter")
@@ -88,8 +91,8 @@ def test_an_audit_sample_is_drawn_from_everything_without_a_label(photos: pd.Ser
 
 def test_every_image_without_a_label_is_drawn_as_often() -> None:
     free, rounds = np.array([2, 3, 5, 7, 11, 13]), 3_000
-    drawn = np.concatenate([draw(free, 2, seed) for seed in range(rounds)])
-    counts = np.array([(drawn == each).sum() for each in free])
+    sample = np.concatenate([draw(free, 2, seed) for seed in range(rounds)])
+    counts = np.array([(sample == each).sum() for each in free])
     assert chisquare(counts).pvalue > 1e-4
     # Nor does their place in the batch tell them.
     selection = Selection(np.array([20, 21, 22, 23]))
@@ -115,15 +118,15 @@ def _census(rng: np.random.Generator) -> tuple[float, float]:
     order, rounds, audit = np.argsort(~right, kind="stable"), np.full(300, 9), np.zeros(300, bool)
     for number in range(3):
         free = order[rounds[order] == 9]
-        drawn = rng.choice(free, 10, replace=False)
-        rounds[drawn], audit[drawn] = number, True
+        rows = rng.choice(free, 10, replace=False)
+        rounds[rows], audit[rows] = number, True
         rounds[[image for image in free if not audit[image]][:20]] = number
-    known = rounds < 9
-    found = audit_accuracy(
-        right[known], confidence[known], audit[known], rounds[known], int((~known).sum()), confidence[~known].mean()
+    mask = rounds < 9
+    estimate = audit_accuracy(
+        right[mask], confidence[mask], audit[mask], rounds[mask], int((~mask).sum()), confidence[~mask].mean()
     )
-    assert found[1] <= found[0] <= found[2]
-    return found[0] - right[~known].mean(), right[known].mean() - right[~known].mean()
+    assert estimate[1] <= estimate[0] <= estimate[2]
+    return estimate[0] - right[~mask].mean(), right[mask].mean() - right[~mask].mean()
 
 
 def test_the_estimate_from_audit_images_is_unbiased_where_labels_were_chosen() -> None:
@@ -156,8 +159,8 @@ def test_a_bound_at_all_times_is_rarely_wrong_at_any_time() -> None:
     assert anytime_bound([0, 0, 100], [10, 10, 100]) > 0.9
     # One alternative and one round, by hand: the e-value of n right answers is the mean of (p / a)^n.
     a = anytime_bound([30], [30])
-    for asked, is_more in ((a, True), (a + 0.001, False)):
-        value = np.mean([((asked + (1 - asked) * each) / asked) ** 30 for each in ALTERNATIVES])
+    for bound, is_more in ((a, True), (a + 0.001, False)):
+        value = np.mean([((bound + (1 - bound) * each) / bound) ** 30 for each in ALTERNATIVES])
         assert ((value + 1) / 2 >= 20) == is_more
 
 
@@ -192,9 +195,9 @@ def test_forecasts_grow_with_what_is_left_to_learn() -> None:
     for more in (50, 100):
         gain = expected_gain(steep, 100, more)
         assert gain.low < gain.mean < gain.high and gain.mean == pytest.approx(steep * np.log(1 + more / 100))
-    needed = labels_to(0.75, 0.7, steep, 100)
-    assert needed is not None and expected_gain(steep, 100, needed).mean >= 0.05 > (
-        expected_gain(steep, 100, needed - 1).mean
+    n_labels = labels_to(0.75, 0.7, steep, 100)
+    assert n_labels is not None and expected_gain(steep, 100, n_labels).mean >= 0.05 > (
+        expected_gain(steep, 100, n_labels - 1).mean
     )
     assert labels_to(0.6, 0.7, steep, 100) == 0 and labels_to(0.99, 0.7, steep, 100) is None
 

@@ -46,8 +46,8 @@ def each(value: float, n: int) -> torch.Tensor:
 def test_a_view_is_the_same_bytes_in_any_batch(recipe: str, size: int, channels: int) -> None:
     images, ids = bytes_of(64, size, channels), torch.arange(64) * 3 + 1
 
-    def views(chosen: torch.Tensor) -> torch.Tensor:
-        return augment(images[chosen], Draws(5, 2, ids[chosen], 1), recipe)
+    def views(rows: torch.Tensor) -> torch.Tensor:
+        return augment(images[rows], Draws(5, 2, ids[rows], 1), recipe)
 
     everyone = torch.arange(64)
     whole = views(everyone)
@@ -103,10 +103,10 @@ def test_floats_and_bytes_give_the_same_view_and_floats_are_not_changed(recipe: 
 @pytest.mark.parametrize("recipe", sorted(set(RECIPES) - {"none"}))
 def test_views_epochs_and_seeds_differ(recipe: str) -> None:
     images, ids = bytes_of(16, 16), torch.arange(16)
-    shown = [
+    batches = [
         augment(images, d, recipe) for d in (Draws(0, 0, ids), Draws(0, 0, ids, 1), Draws(0, 1, ids), Draws(1, 0, ids))
     ]
-    assert not any(torch.equal(a, b) for i, a in enumerate(shown) for b in shown[:i])
+    assert not any(torch.equal(a, b) for i, a in enumerate(batches) for b in batches[:i])
 
 
 def test_none_shows_the_image() -> None:

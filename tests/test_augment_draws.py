@@ -31,13 +31,13 @@ def naive_bits(seed: int, epoch: int, view: int, label: str, image: int, draw: i
 
 @given(st.integers(0, 2**63 - 1), st.integers(0, 1000), st.integers(0, 2**40), st.integers(0, 9))
 def test_uniform_is_the_top_bits_of_splitmix64(seed: int, epoch: int, image: int, view: int) -> None:
-    drawn = Draws(seed, epoch, torch.tensor([5, image]), view).uniform("crop", 3)
-    assert drawn[1].tolist() == [(naive_bits(seed, epoch, view, "crop", image, i) >> 40) / 2**24 for i in range(3)]
+    values = Draws(seed, epoch, torch.tensor([5, image]), view).uniform("crop", 3)
+    assert values[1].tolist() == [(naive_bits(seed, epoch, view, "crop", image, i) >> 40) / 2**24 for i in range(3)]
 
 
 def test_integers_are_the_scaled_high_half() -> None:
-    drawn = Draws(3, 1, torch.tensor([12]), 0).integers("turn", 7, 4)
-    assert drawn.tolist() == [[(naive_bits(3, 1, 0, "turn", 12, i) >> 32) * 7 >> 32 for i in range(4)]]
+    values = Draws(3, 1, torch.tensor([12]), 0).integers("turn", 7, 4)
+    assert values.tolist() == [[(naive_bits(3, 1, 0, "turn", 12, i) >> 32) * 7 >> 32 for i in range(4)]]
 
 
 def test_pinned_values_so_that_published_runs_can_be_drawn_again() -> None:
@@ -76,9 +76,9 @@ def test_more_numbers_begin_with_the_fewer() -> None:
 
 @given(st.floats(-100, 100), st.floats(0.001, 100))
 def test_uniform_keeps_to_its_interval(low: float, length: float) -> None:
-    drawn = Draws(0, 0, ids(500)).uniform("a", low=low, high=low + length)
-    assert drawn.min() >= np.float32(low)
-    assert drawn.max() < np.float32(low + length)
+    values = Draws(0, 0, ids(500)).uniform("a", low=low, high=low + length)
+    assert values.min() >= np.float32(low)
+    assert values.max() < np.float32(low + length)
 
 
 @pytest.mark.parametrize(
@@ -98,9 +98,9 @@ def test_low_bits_of_consecutive_images_are_uniform_in_pairs() -> None:
 
 
 def test_normal_is_standard_normal() -> None:
-    drawn = Draws(2, 0, ids(200)).normal("a", 100).flatten().numpy()
-    assert stats.kstest(drawn, "norm").pvalue > 1e-3
-    assert np.isfinite(drawn).all()
+    values = Draws(2, 0, ids(200)).normal("a", 100).flatten().numpy()
+    assert stats.kstest(values, "norm").pvalue > 1e-3
+    assert np.isfinite(values).all()
 
 
 def test_streams_are_unrelated() -> None:

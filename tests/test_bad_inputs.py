@@ -103,8 +103,8 @@ def test_a_run_of_wrong_types_is_named(content: str, here: Path, initpools: Init
     (here / "runs/x/run.toml").write_text(content)
     for words in (["status"], ["select-pool", "random", "--budget", 2], ["rank", "random"]):
         refused(initpools(*words, "--run", "runs/x"), "run.toml")
-    found = initpools("verify", "--run", "runs/x")
-    assert found.code == 2 and "run.toml" in found.out and "Traceback" not in found.err
+    result = initpools("verify", "--run", "runs/x")
+    assert result.code == 2 and "run.toml" in result.out and "Traceback" not in result.err
 
 
 def test_what_the_last_run_was_is_a_path(here: Path, initpools: Initpools) -> None:
@@ -124,8 +124,8 @@ def test_what_the_last_run_was_is_a_path(here: Path, initpools: Initpools) -> No
 )
 def test_every_error_of_the_system_has_a_remedy(number: str) -> None:
     code = getattr(errno, number)
-    known = system_error(OSError(code, os.strerror(code), "data/x.npy"))
-    assert known is not None and "data/x.npy" in known.fact and known.remedy
+    user_error = system_error(OSError(code, os.strerror(code), "data/x.npy"))
+    assert user_error is not None and "data/x.npy" in user_error.fact and user_error.remedy
     assert system_error(ValueError("x")) is None
 
 
@@ -251,5 +251,5 @@ main()
         assert run.stdout is not None and run.stderr is not None
         run.stdout.read(1)
         run.send_signal(number)
-        said = run.stderr.read().decode()
-    assert run.returncode == 128 + number and said.startswith("interrupted."), said
+        stderr = run.stderr.read().decode()
+    assert run.returncode == 128 + number and stderr.startswith("interrupted."), stderr

@@ -32,8 +32,8 @@ def test_a_suffix_does_what_the_setting_does(method: Method) -> None:
     ):
         spread = choose(method.name, arrays, 8, **setting, knobs=knobs).indices
         rest = {key: array for key, array in arrays.items() if key != "embeddings"}
-        chosen = initpools_cli.select(arrays["embeddings"], f"{method.name}@{suffix}", 8, **rest, **knobs)
-        np.testing.assert_array_equal(chosen, spread)
+        picks = initpools_cli.select(arrays["embeddings"], f"{method.name}@{suffix}", 8, **rest, **knobs)
+        np.testing.assert_array_equal(picks, spread)
 
 
 def test_a_suffix_and_a_setting_may_not_differ() -> None:
@@ -68,23 +68,23 @@ def test_another_suffix_is_refused(name: str, says: str) -> None:
 
 def test_a_pool_is_found_under_every_name_of_its_strategy(copied_run: Path, initpools: Initpools) -> None:
     run = copied_run / "runs/digits"
-    asked = ["--budget", 6, "--threads", 1]
-    old = initpools("select-pool", "kcenter", *asked, "--balance", "kmeans", "--set", "n_clusters=4")
+    options = ["--budget", 6, "--threads", 1]
+    old = initpools("select-pool", "kcenter", *options, "--balance", "kmeans", "--set", "n_clusters=4")
     assert old.code == 0
     for name in ("kcenter@kmeans4", "coreset@kmeans4"):
-        again = initpools("select-pool", name, *asked)
+        again = initpools("select-pool", name, *options)
         assert "already done: runs/digits/pool/kcenter-b6-s0" in again.err and again.out == old.out
-    new = initpools("select-pool", "kcenter@kmeans", *asked, "--compare", "kcenter,kcenter@kmeans4,random@kmeans2")
+    new = initpools("select-pool", "kcenter@kmeans", *options, "--compare", "kcenter,kcenter@kmeans4,random@kmeans2")
     assert new.code == 0 and (run / "pool/kcenter@kmeans-b6-s0/indices.npy").exists()
     assert "already done: pool/kcenter-b6-s0" in new.err
     compared = pd.read_csv(run / "compare/kcenter@kmeans-b6-s0/compare.csv")
     assert set(compared["strategy"]) == {"kcenter@kmeans", "kcenter", "kcenter@kmeans4", "random@kmeans2"}
     assert initpools("compare", "kcenter@kmeans-b6-s0", "random@kmeans2-b6-s0").code == 0
     assert initpools("plot", "overlap", "--name", "kcenter@kmeans-b6-s0", "--name", "kcenter-b6-s0").code == 0
-    ranked = initpools("rank", "outlier@kmeans7")
-    assert ranked.code == 0 and "/rank/outlier@kmeans7" in ranked.err
+    result = initpools("rank", "outlier@kmeans7")
+    assert result.code == 0 and "/rank/outlier@kmeans7" in result.err
     same = initpools("rank", "outlier", "--set", "balance=kmeans", "--set", "n_clusters=7")
-    assert "already done: runs/digits/rank/outlier@kmeans7" in same.err and same.out == ranked.out
+    assert "already done: runs/digits/rank/outlier@kmeans7" in same.err and same.out == result.out
 
 
 def test_a_balanced_strategy_stands_beside_random_in_a_sweep(copied_run: Path, initpools: Initpools) -> None:
@@ -106,8 +106,8 @@ def test_a_balanced_strategy_stands_beside_random_in_a_sweep(copied_run: Path, i
     # One score each: the full name's knobs go over those of the name without a suffix.
     reads = tomli.loads((both / "step.toml").read_text())["reads"]
     assert sum(path.startswith("score/outlier") for path in reads) == 2
-    judged = initpools("compare", "both@4")
-    assert judged.code == 0 and "\toutlier@kmeans4\t" in judged.out and "Paired by seed against random" in judged.err
+    result = initpools("compare", "both@4")
+    assert result.code == 0 and "\toutlier@kmeans4\t" in result.out and "Paired by seed against random" in result.err
 
 
 def test_a_balance_for_all_is_refused_where_strategies_are_compared(copied_run: Path, initpools: Initpools) -> None:

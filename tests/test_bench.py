@@ -131,10 +131,10 @@ def test_the_table_of_finished_sweeps_lists_the_others(
     shutil.rmtree(copied / "runs/bench/digits/al/typiclust-components-linear-10")
     ended = initpools("bench", "table", "--suite", "tiny.toml")
     assert ended.code == 0 and "not run: 3 cells (typiclust on digits): It was not run yet." in ended.err
-    found = table(copied)
-    assert found["status"].value_counts().to_dict() == {"ok": 9, "not run": 3}
-    kept = found[found["status"] == "ok"].reset_index(drop=True)
-    pd.testing.assert_frame_equal(kept, before[~lost].reset_index(drop=True))
+    rows = table(copied)
+    assert rows["status"].value_counts().to_dict() == {"ok": 9, "not run": 3}
+    finished_rows = rows[rows["status"] == "ok"].reset_index(drop=True)
+    pd.testing.assert_frame_equal(finished_rows, before[~lost].reset_index(drop=True))
     shutil.rmtree(copied / "runs/bench/digits/embed")
     ended = initpools("bench", "table", "--suite", "tiny.toml")
     assert ended.code == 2 and "no finished sweep of the suite tiny" in ended.err and not names
@@ -193,12 +193,12 @@ def test_a_broken_strategy_costs_only_its_own_cells(copied: Path, initpools: Ini
     broken = rows[rows["added"]]
     assert set(rows.loc[~rows["added"], "status"]) == {"ok"}
     assert set(broken["status"]) == {"not run"} and len(broken) == 3 * 2 * 3
-    for told in ("raised", "returned row 0 10 times", "returned 9 of 10 picks"):
-        assert broken["error"].str.contains(told).sum() and told in ended.err
+    for message in ("raised", "returned row 0 10 times", "returned 9 of 10 picks"):
+        assert broken["error"].str.contains(message).sum() and message in ended.err
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "message"),
     [
         (["--suite", "quik"], "There is no suite 'quik'."),
         (["--suite", "none.toml"], "There is no file none.toml (--suite)."),
@@ -209,16 +209,16 @@ def test_a_broken_strategy_costs_only_its_own_cells(copied: Path, initpools: Ini
     ],
 )
 def test_a_wrong_option_is_refused_before_anything_runs(
-    words: list[str], told: str, copied: Path, initpools: Initpools
+    words: list[str], message: str, copied: Path, initpools: Initpools
 ) -> None:
     suite = [] if "--suite" in words else ["--suite", "tiny.toml"]
     ended = initpools("bench", *suite, *words, *ONE)
-    assert ended.code == 2 and told in ended.err
+    assert ended.code == 2 and message in ended.err
     assert "data sets," not in ended.err
 
 
 @pytest.mark.parametrize(
-    ("before", "after", "told"),
+    ("before", "after", "message"),
     [
         ("seeds = 3", "seed = 3", "There is no setting 'seed' in a suite"),
         ("seeds = 3\n", "", "has no 'seeds'"),
@@ -233,12 +233,12 @@ def test_a_wrong_option_is_refused_before_anything_runs(
     ],
 )
 def test_a_suite_that_is_not_valid_is_refused(
-    before: str, after: str, told: str, copied: Path, initpools: Initpools
+    before: str, after: str, message: str, copied: Path, initpools: Initpools
 ) -> None:
     assert before in SUITE
     (copied / "broken.toml").write_text(SUITE.replace(before, after, 1))
     ended = initpools("bench", "--suite", "broken.toml", *ONE)
-    assert ended.code == 2 and told in ended.err, ended.err
+    assert ended.code == 2 and message in ended.err, ended.err
 
 
 def test_what_is_missing_is_left_out_and_the_rest_is_compared(copied: Path, initpools: Initpools) -> None:
@@ -317,7 +317,7 @@ def test_the_leaderboard_has_every_strategy_and_what_is_missing(copied: Path, in
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "message"),
     [
         (["report", "--suite", "quick"], "There is no table runs/bench/quick.parquet."),
         (["report", "--dir", "elsewhere"], "Make it with `initpools bench --suite tiny.toml -o elsewhere`"),
@@ -329,11 +329,11 @@ def test_the_leaderboard_has_every_strategy_and_what_is_missing(copied: Path, in
     ],
 )
 def test_a_report_or_replay_of_nothing_is_refused(
-    words: list[str], told: str, copied: Path, initpools: Initpools
+    words: list[str], message: str, copied: Path, initpools: Initpools
 ) -> None:
     suite = [] if "--suite" in words else ["--suite", "tiny.toml"]
     ended = initpools("bench", words[0], *suite, *words[1:])
-    assert ended.code == 2 and told in ended.err
+    assert ended.code == 2 and message in ended.err
 
 
 def test_a_file_that_is_no_table_is_refused(copied: Path, initpools: Initpools) -> None:

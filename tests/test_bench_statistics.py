@@ -17,7 +17,7 @@ from initpools_cli.stats.paired import holm, paired
 ORIGIN = {"a": "photos", "b": "photos", "c": "scans"}
 
 
-def made(
+def random_table(
     rng: np.random.Generator, names: list[str], data: str = "abc", seeds: int = 6, lost: float = 0.1
 ) -> pd.DataFrame:
     """Rows of a table with made-up accuracies, of which some cells failed."""
@@ -36,9 +36,9 @@ def made(
 @given(st.integers(0, 2**32), st.sampled_from(["abc", "ab", "c"]))
 def test_standings_are_the_plain_means(seed: int, data: str) -> None:
     rng = np.random.default_rng(seed)
-    table = made(rng, ["random", "mine", "other"], data)
+    table = random_table(rng, ["random", "mine", "other"], data)
     cells = benchmark.values(table)
-    found = {row.strategy: row for row in benchmark.standings(cells)}
+    rows = {row.strategy: row for row in benchmark.standings(cells)}
     good = [row for row in table.to_dict("records") if row["status"] == "ok"]
     value = {(r["data"], r["encoder"], r["budget"], r["strategy"], r["seed"]): r["accuracy"] for r in good}
     places = list(itertools.product(data, ("x", "y"), (10, 20)))
@@ -65,16 +65,16 @@ def test_standings_are_the_plain_means(seed: int, data: str) -> None:
             ]
             shortfalls.setdefault(ORIGIN[where], []).append(max(means) - np.mean(list(own.values())))
         by_origin = [np.mean(each) for each in gains.values()]
-        assert found[name].difference == pytest.approx(np.mean(by_origin))
-        assert found[name].regret == pytest.approx(np.mean([np.mean(each) for each in shortfalls.values()]))
+        assert rows[name].difference == pytest.approx(np.mean(by_origin))
+        assert rows[name].regret == pytest.approx(np.mean([np.mean(each) for each in shortfalls.values()]))
         over = by_origin if len(by_origin) > 1 else [np.mean(each) for each in by_seed.values()]
         half = stats.t.ppf(0.975, len(over) - 1) * np.std(over, ddof=1) / np.sqrt(len(over))
-        assert found[name].low == pytest.approx(np.mean(over) - half)
-        assert found[name].high == pytest.approx(np.mean(over) + half)
+        assert rows[name].low == pytest.approx(np.mean(over) - half)
+        assert rows[name].high == pytest.approx(np.mean(over) + half)
 
 
 def test_wins_are_counted_after_correction_within_a_strategy() -> None:
-    table = made(np.random.default_rng(0), ["random", "mine", "other"], lost=0.0, seeds=12)
+    table = random_table(np.random.default_rng(0), ["random", "mine", "other"], lost=0.0, seeds=12)
     # Neither better nor worse: half of the seeds win, and half lose by as much.
     same = table[table["strategy"] == "random"]["accuracy"].to_numpy() + np.tile([0.1, -0.1], 72)
     table.loc[table["strategy"] == "mine", "accuracy"] = same
@@ -108,9 +108,9 @@ def test_wins_are_counted_after_correction_within_a_strategy() -> None:
 def test_without_a_difference_few_strategies_win() -> None:
     """Of 30 strategies no better than random, at most about 5 % have any verdict."""
     rng = np.random.default_rng(0)
-    table = made(rng, ["random", *(f"s{i}" for i in range(30))], "a", seeds=8, lost=0.0)
-    found = benchmark.standings(benchmark.values(table))
-    assert sum(row.better + row.worse > 0 for row in found) <= 5
+    table = random_table(rng, ["random", *(f"s{i}" for i in range(30))], "a", seeds=8, lost=0.0)
+    rows = benchmark.standings(benchmark.values(table))
+    assert sum(row.better + row.worse > 0 for row in rows) <= 5
 
 
 @given(st.lists(st.floats(-1, 1, allow_subnormal=False), min_size=2, max_size=9, unique_by=abs))
@@ -123,23 +123,23 @@ def test_signed_ranks_are_scipy_s(differences: list[float]) -> None:
 
 def test_pairs_are_over_independent_data_sets() -> None:
     rng = np.random.default_rng(1)
-    table = made(rng, ["random", "mine", "other"], lost=0.0)
-    found = benchmark.pairs(benchmark.values(table))
-    assert len(found) == 3 and {row.origins for row in found} == {2}
-    assert min(row.p for row in found) >= 0.5 and all(row.p_holm >= row.p for row in found)
+    table = random_table(rng, ["random", "mine", "other"], lost=0.0)
+    rows = benchmark.pairs(benchmark.values(table))
+    assert len(rows) == 3 and {row.origins for row in rows} == {2}
+    assert min(row.p for row in rows) >= 0.5 and all(row.p_holm >= row.p for row in rows)
     means = table.groupby(["origin", "strategy"])["accuracy"].mean().unstack()
-    for row in found:
+    for row in rows:
         assert row.difference == pytest.approx((means[row.first] - means[row.second]).mean())
 
 
 def test_a_cell_that_two_sweeps_have_counts_once() -> None:
-    table = made(np.random.default_rng(2), ["random", "mine"], lost=0.0)
+    table = random_table(np.random.default_rng(2), ["random", "mine"], lost=0.0)
     twice = pd.concat([table, table.assign(sweep=table["sweep"] + "-again")], ignore_index=True)
     pd.testing.assert_frame_equal(benchmark.values(twice), benchmark.values(table))
 
 
 def test_of_queries_the_last_round_counts() -> None:
-    first = made(np.random.default_rng(3), ["random", "mine"], lost=0.0)
+    first = random_table(np.random.default_rng(3), ["random", "mine"], lost=0.0)
     later = [
         first.assign(
             query=query, round=number, labeled=first["labeled"] + 5 * number, accuracy=first["accuracy"] / number

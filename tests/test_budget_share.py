@@ -35,14 +35,14 @@ def test_select_pool_takes_a_share_of_the_images_to_choose_from(
     np.save("emb.npy", cloud(100))
     np.save("out.npy", np.arange(20))
     words = ["select-pool", "kcenter", "--embeddings", "emb.npy", "--exclude", "out.npy", "-o", "pool.csv"]
-    found = initpools(*words, "--budget", "5%")
-    assert found.code == 0 and "--budget 5%: 4 of 80 images" in found.err
+    result = initpools(*words, "--budget", "5%")
+    assert result.code == 0 and "--budget 5%: 4 of 80 images" in result.err
     assert json.loads(initpools(*words, "--set", "budget=5%", "--json").out)["card"]["budget"] == 4
 
 
 def test_a_sweep_takes_shares_of_the_train_images(copied_run: Path, initpools: Initpools) -> None:
     words = ["al-run", "--init", "random", "--query", "random", "--rounds", 1, "--seeds", 2, "--threads", 1, "--json"]
-    found = initpools(*words, "--budget", "1%", "--init-budget", "2%")
-    table = json.loads(found.out)["table"]
+    result = initpools(*words, "--budget", "1%", "--init-budget", "2%")
+    table = json.loads(result.out)["table"]
     assert (table["budget"], table["init_budget"]) == (14, 29)
     assert "already done" in initpools(*words, "--budget", 14, "--init-budget", 29).err

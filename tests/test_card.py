@@ -26,11 +26,13 @@ from initpools_cli.steps.strategy_name import parse_strategy
 LINE = np.array([[1.0], [2.0], [3.0], [11.0], [11.0], [15.0]], np.float32)
 
 
-def line(labeled=None, kept=None, labels=None):
-    kept = np.ones(len(LINE), bool) if kept is None else np.asarray(kept, bool)
-    known = None if labeled is None else np.array(labeled)
+def line(labeled=None, mask=None, labels=None):
+    mask = np.ones(len(LINE), bool) if mask is None else np.asarray(mask, bool)
+    known_rows = None if labeled is None else np.array(labeled)
     names = () if labels is None else tuple("abcdef"[: max(labels) + 1])
-    return CardData.of(LINE, False, np.flatnonzero(kept), known, None if labels is None else np.array(labels), names)
+    return CardData.of(
+        LINE, False, np.flatnonzero(mask), known_rows, None if labels is None else np.array(labels), names
+    )
 
 
 def short(ground, picks):
@@ -76,7 +78,7 @@ def test_labeled_images_cover_as_picks_do_and_own_nothing():
 
 
 def test_images_left_out_of_a_long_tail_are_not_measured():
-    facts = short(line(kept=[1, 1, 1, 1, 1, 0]), [1, 3])
+    facts = short(line(mask=[1, 1, 1, 1, 1, 0]), [1, 3])
     assert facts["coverage_radius"] == 1 and facts["images"] == 5
 
 
@@ -88,7 +90,7 @@ def test_classes_are_those_of_picks_and_labeled_images():
     assert facts["entropy"] == pytest.approx(-(2 / 3 * np.log(2 / 3) + 1 / 3 * np.log(1 / 3)) / np.log(4))
     both = short(line(labels=labels, labeled=[2, 5]), [0, 3])
     assert both["classes_missed"] == 0 and both["entropy"] == 1 and both["imbalance"] == 1
-    assert short(line(labels=labels, kept=[1, 1, 1, 1, 1, 0]), [0, 2, 3])["classes_missed"] == 0
+    assert short(line(labels=labels, mask=[1, 1, 1, 1, 1, 0]), [0, 2, 3])["classes_missed"] == 0
 
 
 def test_one_class_is_even():
@@ -128,9 +130,9 @@ def test_the_pass_over_all_pools_equals_pool_by_pool(seed, n, d, coarse):
     if coarse:
         points = np.round(points) + np.float32(100)
     pools = [rng.choice(n, rng.integers(1, n + 1), replace=False) for _ in range(7)]
-    found = distances_to_pools(points, points, pools)
+    distances = distances_to_pools(points, points, pools)
     exact = points.astype(np.float64)
-    for row, pool in zip(found, pools, strict=True):
+    for row, pool in zip(distances, pools, strict=True):
         naive = np.linalg.norm(exact[:, None] - exact[None, pool], axis=2).min(axis=1)
         np.testing.assert_allclose(row, naive, rtol=1e-9, atol=1e-9)
         assert (row[pool] == 0).all()
@@ -138,9 +140,9 @@ def test_the_pass_over_all_pools_equals_pool_by_pool(seed, n, d, coarse):
 
 @settings(max_examples=40, deadline=None)
 @given(st.integers(0, 10**6), st.integers(1, 15), st.integers(0, 6))
-def test_gaps_equal_a_double_loop(seed, b, known):
+def test_gaps_equal_a_double_loop(seed, b, n_labeled):
     rng = np.random.default_rng(seed)
-    picks, labeled = (rng.integers(0, 4, (m, 2)).astype(np.float32) for m in (b, known))
+    picks, labeled = (rng.integers(0, 4, (m, 2)).astype(np.float32) for m in (b, n_labeled))
     gap, repeated = pick_distances(picks, labeled)
     for i in range(b):
         others = [np.linalg.norm(picks[i] - other) for j, other in enumerate(picks) if j != i]
@@ -154,14 +156,14 @@ def test_the_random_pools_are_those_of_naive_cards(labeled):
     rng = np.random.default_rng(1)
     points = rng.normal(size=(120, 5)).astype(np.float32)
     labels = rng.integers(0, 4, 120)
-    known = None if labeled is None else np.array(labeled)
-    ground = CardData.of(points, True, np.flatnonzero(np.arange(120) % 10), known, labels, tuple("abcd"))
+    labeled_rows = None if labeled is None else np.array(labeled)
+    ground = CardData.of(points, True, np.flatnonzero(np.arange(120) % 10), labeled_rows, labels, tuple("abcd"))
     ground = replace(ground, groups=np.arange(120) // 5)
     free = np.setdiff1d(ground.rows, ground.labeled)
     pools = {"first": free[:6], "last": free[-6:]}
     rows = compare_pools(ground, pools, 30, seed=5)
-    drawn = [generator(5, "random pool", i).choice(free, 6, replace=False) for i in range(30)]
-    naive = [short(ground, picks) for picks in drawn]
+    random_pools = [generator(5, "random pool", i).choice(free, 6, replace=False) for i in range(30)]
+    naive = [short(ground, picks) for picks in random_pools]
     assert {row["quantity"] for row in rows} == set(card.QUANTITIES)
     assert {name for name, higher in card.QUANTITIES.items() if higher} == {"spacing", "groups_covered", "entropy"}
     for row in rows:
@@ -199,23 +201,26 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, initpools: Initpools) -
 
 
 def test_a_pool_comes_with_its_card_and_with_what_each_pick_stands_for(run: Path, initpools: Initpools) -> None:
-    made = initpools("select-pool", "kcenter", "--budget", 8, "--json")
-    shown, stored = json.loads(made.out)["card"], tomli.loads((run / "pool/kcenter-b8-s0/card.toml").read_text())
-    assert shown == stored and stored["budget"] == 8 and stored["images"] == 1438
-    assert "coverage radius" in made.err and "classes missed" in made.err
-    owner, kept = np.load(run / "pool/kcenter-b8-s0/represents.npy"), np.load(run / "data/kept.npy")
+    result = initpools("select-pool", "kcenter", "--budget", 8, "--json")
+    printed_card, stored_card = (
+        json.loads(result.out)["card"],
+        tomli.loads((run / "pool/kcenter-b8-s0/card.toml").read_text()),
+    )
+    assert printed_card == stored_card and stored_card["budget"] == 8 and stored_card["images"] == 1438
+    assert "coverage radius" in result.err and "classes missed" in result.err
+    owner, mask = np.load(run / "pool/kcenter-b8-s0/represents.npy"), np.load(run / "data/kept.npy")
     rows = pd.read_csv(run / "pool/kcenter-b8-s0/items.csv")
-    assert owner.dtype == np.int64 and owner.shape == kept.shape and ((owner == -1) == ~kept).all()
-    assert np.bincount(owner[kept], minlength=8).tolist() == rows["represents"].tolist()
+    assert owner.dtype == np.int64 and owner.shape == mask.shape and ((owner == -1) == ~mask).all()
+    assert np.bincount(owner[mask], minlength=8).tolist() == rows["represents"].tolist()
     assert owner[rows["index"]].tolist() == list(range(8))
     points = np.load(run / "embed/pca/train.npy").astype(np.float64)
     points /= np.linalg.norm(points, axis=1, keepdims=True)
-    distances = np.linalg.norm(points[kept] - points[rows["index"].to_numpy()[owner[kept]]], axis=1)
-    assert stored["coverage_radius"] == pytest.approx(distances.max(), rel=1e-5)
-    assert stored["mean_distance"] == pytest.approx(distances.mean(), rel=1e-5)
+    distances = np.linalg.norm(points[mask] - points[rows["index"].to_numpy()[owner[mask]]], axis=1)
+    assert stored_card["coverage_radius"] == pytest.approx(distances.max(), rel=1e-5)
+    assert stored_card["mean_distance"] == pytest.approx(distances.mean(), rel=1e-5)
     classes = pd.read_csv(run / "data/items.csv", dtype={"class": str})
     picked = classes[classes["split"] == "train"]["class"].to_numpy()[rows["index"]]
-    assert {name: count for name, count in stored["class_counts"].items() if count} == dict(
+    assert {name: count for name, count in stored_card["class_counts"].items() if count} == dict(
         zip(*np.unique(picked, return_counts=True), strict=True)
     )
     again = initpools("select-pool", "kcenter", "--budget", 8)
@@ -228,8 +233,8 @@ def test_a_pool_comes_with_its_card_and_with_what_each_pick_stands_for(run: Path
 def test_a_pool_without_embeddings_says_what_its_card_lacks_and_a_full_card_finds_them(
     run: Path, initpools: Initpools
 ) -> None:
-    made = initpools("select-pool", "random", "--budget", 8)
-    assert made.code == 0 and "not measured" in made.err and "coverage radius" not in made.err
+    result = initpools("select-pool", "random", "--budget", 8)
+    assert result.code == 0 and "not measured" in result.err and "coverage radius" not in result.err
     assert not (run / "pool/random-b8-s0/represents.npy").exists()
     full = initpools("select-pool", "random", "--budget", 8, "--card", "full", "--json")
     facts = json.loads(full.out)["card"]
@@ -242,9 +247,9 @@ def test_a_pool_without_embeddings_says_what_its_card_lacks_and_a_full_card_find
 
 def test_strategies_are_set_beside_random_pools(run: Path, initpools: Initpools) -> None:
     words = ["select-pool", "typiclust", "--budget", 10, "--compare", "coreset,random", "--random-pools", 40]
-    made = initpools(*words, "--json")
-    assert made.code == 0, made.err
-    rows = json.loads(made.out)["compare"]
+    result = initpools(*words, "--json")
+    assert result.code == 0, result.err
+    rows = json.loads(result.out)["compare"]
     file = run / "compare/typiclust-b10-s0/compare.csv"
     assert (
         len(rows) == 3 * len(set(card.QUANTITIES) - {"groups_covered"}) and pd.read_csv(file).to_dict("records") == rows
@@ -255,7 +260,7 @@ def test_strategies_are_set_beside_random_pools(run: Path, initpools: Initpools)
     assert all(row["random_5"] <= row["random_mean"] <= row["random_95"] for row in rows)
     stored = tomli.loads((run / "pool/kcenter-b10-s0/card.toml").read_text())
     assert by["mean_distance", "kcenter"]["value"] == pytest.approx(stored["mean_distance"], rel=1e-12)
-    assert "40 random pools" in made.err and "coverage radius" in made.err
+    assert "40 random pools" in result.err and "coverage radius" in result.err
     before = file.read_bytes()
     assert "already done: pool/kcenter-b10-s0" in initpools(*words, "--force").err
     assert file.read_bytes() == before
@@ -267,13 +272,13 @@ def test_pools_that_a_comparison_made_are_those_of_their_own_commands(run: Path,
     np.save("known.npy", np.arange(5))
     shared = ["--labeled", "known.npy", "--set", "normalize=false", "--balance", "kmeans", "--set", "n_clusters=4"]
     assert initpools("select-pool", "random", "--budget", 6, *shared, "--compare", "kcenter").code == 0
-    made = run / "pool/kcenter-b6-s0"
-    facts = tomli.loads((made / "step.toml").read_text())
-    before = (made / "indices.npy").read_bytes()
+    folder = run / "pool/kcenter-b6-s0"
+    facts = tomli.loads((folder / "step.toml").read_text())
+    before = (folder / "indices.npy").read_bytes()
     assert "already done" in initpools("select-pool", "kcenter", "--budget", 6, *shared).err
     assert initpools(*facts["renew"], "--run", run, "--force").code == 0
-    assert [path.name for path in made.parent.glob("kcenter*")] == ["kcenter-b6-s0"]
-    assert (made / "indices.npy").read_bytes() == before
+    assert [path.name for path in folder.parent.glob("kcenter*")] == ["kcenter-b6-s0"]
+    assert (folder / "indices.npy").read_bytes() == before
 
 
 def test_a_card_and_a_comparison_of_files_alone(
@@ -284,12 +289,12 @@ def test_a_card_and_a_comparison_of_files_alone(
     np.save("emb.npy", rng.normal(size=(90, 4)).astype(np.float32))
     np.save("scores.npy", rng.normal(size=90))
     words = ["select-pool", "kmeans", "--embeddings", "emb.npy", "--budget", 6, "-o", "pool.csv", "--json"]
-    made = initpools(*words, "--card", "full", "--compare", "kcenter,random")
-    assert made.code == 0, made.err
-    said = json.loads(made.out)
-    assert said["card"]["agreement"] and "class_counts" not in said["card"] and said["card"]["images"] == 90
-    assert {row["strategy"] for row in said["compare"]} == {"kmeans", "kcenter", "random"}
-    assert "entropy" not in {row["quantity"] for row in said["compare"]}
+    result = initpools(*words, "--card", "full", "--compare", "kcenter,random")
+    assert result.code == 0, result.err
+    payload = json.loads(result.out)
+    assert payload["card"]["agreement"] and "class_counts" not in payload["card"] and payload["card"]["images"] == 90
+    assert {row["strategy"] for row in payload["compare"]} == {"kmeans", "kcenter", "random"}
+    assert "entropy" not in {row["quantity"] for row in payload["compare"]}
     assert sorted(path.name for path in tmp_path.iterdir()) == ["emb.npy", "pool.csv", "scores.npy"]
     scored = initpools("select-pool", "score", "--scores", "scores.npy", "--budget", 3, "--card", "full", "--json")
     assert json.loads(scored.out)["card"] == {

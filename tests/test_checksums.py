@@ -75,11 +75,11 @@ def test_what_is_recorded_is_what_was_read(copied_run: Path, initpools: Initpool
     from initpools_cli.core.rundir import Run
 
     run = Run(Path("runs/digits"))
-    done = run.find_step("embed/simclr")
-    assert done is not None
-    step = run.step("pool", "x", {}, done.checksums("train.npy"))
+    embed_step = run.find_step("embed/simclr")
+    assert embed_step is not None
+    step = run.step("pool", "x", {}, embed_step.checksums("train.npy"))
     with pytest.raises(UserError, match=r"train\.npy changed while"), step.writing("initpools test", {}):
-        flip(done.folder / "train.npy")
+        flip(embed_step.folder / "train.npy")
     assert run.find_step("pool/x") is None
 
 
@@ -127,19 +127,19 @@ def test_a_damaged_block_of_a_sweep_is_computed_again(tmp_path: Path, capsys: py
     from initpools_cli.sweeps.executors import Executor
     from initpools_cli.sweeps.jobs import JobResult, run_jobs
 
-    made = JobResult([{"seed": 0}], [np.arange(3)])
+    result = JobResult([{"seed": 0}], [np.arange(3)])
     jobs = [(0, "first", {}), (1, "second", {})]
 
     def compute(job: str) -> JobResult:
-        done.append(job)
-        return made
+        calls.append(job)
+        return result
 
-    done: list[str] = []
+    calls: list[str] = []
     workers = Executor("processes", 1)
     for again in (["first", "second"], [], ["second"]):
-        done.clear()
-        found = run_jobs(compute, jobs, tmp_path, "block", workers, lambda number, solved, computed: None)
-        assert done == again and [each.rows for each in found] == [made.rows] * 2
+        calls.clear()
+        results = run_jobs(compute, jobs, tmp_path, "block", workers, lambda number, solved, computed: None)
+        assert calls == again and [each.rows for each in results] == [result.rows] * 2
         if not again:
             flip(tmp_path / "block-00001.npz", 70)
     assert "block-00001.npz was changed after it was written" in capsys.readouterr().err

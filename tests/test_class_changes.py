@@ -31,7 +31,7 @@ NAMES = ["cat", "dog", "owl"]
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a run of 18 photos in three classes, nine of them labeled in a finished round; never written to."""
     folder = tmp_path_factory.mktemp("made")
     rng = np.random.default_rng(0)
@@ -54,10 +54,10 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def run(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def run(template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy of the run, which reads the photos of the first one."""
-    shutil.copytree(made / "runs", tmp_path / "runs")
-    shutil.copy(made / "mine.csv", tmp_path)
+    shutil.copytree(template / "runs", tmp_path / "runs")
+    shutil.copy(template / "mine.csv", tmp_path)
     monkeypatch.chdir(tmp_path)
     return Path("runs/photos")
 
@@ -82,12 +82,12 @@ def test_a_renamed_class_has_its_new_name_everywhere_and_nothing_finished_is_wri
     session = opened(run)
     session.label(session.indices[:2], "cat")
     before = {file: file.read_bytes() for file in sorted((run / "loop").rglob("*")) if file.is_file()}
-    known = remembered(run)
+    old_labels = remembered(run)
     ended = initpools("label", "--run", run, "--rename", "cat=feline", "--merge", "dog,owl=pet", "--json")
     assert ended.code == 0, ended.err
     assert "cat renamed to feline: 2 labels in 1 file, 3 labels of finished rounds." in ended.err
     assert labels(session.file) == dict.fromkeys(session.indices[:2], "feline")
-    assert remembered(run) == {index: "feline" if label == "cat" else "pet" for index, label in known.items()}
+    assert remembered(run) == {index: "feline" if label == "cat" else "pet" for index, label in old_labels.items()}
     assert classes_of_rounds(Run(run)) == ("feline", "pet")
     assert {*read_predictions(rounds(Run(run))[-1])["label"]} <= {"feline", "pet"}
     assert (run / "labels/classes.txt").read_text().split() == ["feline", "pet"]
@@ -98,7 +98,7 @@ def test_a_renamed_class_has_its_new_name_everywhere_and_nothing_finished_is_wri
     ended = initpools("al-run", "--run", run, "--labels", "mine.csv", "--budget", 2, "--query", "random")
     assert ended.code == 0, ended.err
     assert "'cat' is read as 'feline'" in ended.err and len(rounds(Run(run))) == 1
-    assert remembered(run) == {index: "feline" if label == "cat" else "pet" for index, label in known.items()}
+    assert remembered(run) == {index: "feline" if label == "cat" else "pet" for index, label in old_labels.items()}
     assert read_changes(Run(run)) and rounds(Run(run))[-1].facts["outcome"]["class_changes"] == 2
 
 

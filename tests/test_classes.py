@@ -23,8 +23,8 @@ from initpools_cli.datasets.labels import assigner
 from initpools_cli.datasets.user_labels import label_numbers
 
 
-def _meant(labels: list[str], known: KnownClasses = KnownClasses()) -> dict[str, str | None]:  # noqa: B008
-    return meanings(dict.fromkeys(labels, 1), known, what="l.csv", remedy="Write it in one way.").of
+def _meant(labels: list[str], classes: KnownClasses = KnownClasses()) -> dict[str, str | None]:  # noqa: B008
+    return meanings(dict.fromkeys(labels, 1), classes, what="l.csv", remedy="Write it in one way.").of
 
 
 MEANT = [
@@ -53,7 +53,7 @@ def test_labels_mean_what_people_take_them_for(labels: list[str], classes: list[
 
 
 @pytest.mark.parametrize(
-    ("classes", "labels", "meant"),
+    ("classes", "labels", "expected"),
     [
         (("None", "-1", "cat"), ["None", "-1.0", "nan", "cat"], ["None", "-1", "", "cat"]),
         (("-1", "1"), ["-1", "1"], ["-1", "1"]),
@@ -64,8 +64,8 @@ def test_labels_mean_what_people_take_them_for(labels: list[str], classes: list[
         (("01", "02"), ["1", "2.0", "3"], ["01", "02", None]),
     ],
 )
-def test_named_classes_come_first(classes: tuple[str, ...], labels: list[str], meant: list[str | None]) -> None:
-    assert list(map(_meant(labels, KnownClasses(classes)).get, labels)) == meant
+def test_named_classes_come_first(classes: tuple[str, ...], labels: list[str], expected: list[str | None]) -> None:
+    assert list(map(_meant(labels, KnownClasses(classes)).get, labels)) == expected
 
 
 REFUSED = [
@@ -150,9 +150,9 @@ def _annotated(name: str, text: Callable[[list[str]], str]) -> Read:
     def read(folder: Path, labels: list[str]) -> list[str]:
         items = _items(folder / "images", len(labels))
         (folder / name).write_text(text(labels), encoding="utf-8")
-        found = read_annotations(folder / name, items, KnownClasses())
-        said = dict(zip(found.rows.tolist(), found.labels, strict=True))
-        return [said.get(number, "") for number in range(len(labels))]
+        annotations = read_annotations(folder / name, items, KnownClasses())
+        label_of = dict(zip(annotations.rows.tolist(), annotations.labels, strict=True))
+        return [label_of.get(number, "") for number in range(len(labels))]
 
     return read
 
@@ -162,9 +162,9 @@ def _sorted_into_folders(folder: Path, labels: list[str]) -> list[str]:
     for number, label in enumerate(labels):
         (folder / "sorted" / label.replace("/", "-")).mkdir(parents=True, exist_ok=True)
         (folder / "images" / f"{number}.png").rename(folder / "sorted" / label / f"{number}.png")
-    found = read_annotations(folder / "sorted", items, KnownClasses())
-    said = dict(zip(found.rows.tolist(), found.labels, strict=True))
-    return [said.get(number, "") for number in range(len(labels))]
+    annotations = read_annotations(folder / "sorted", items, KnownClasses())
+    label_of = dict(zip(annotations.rows.tolist(), annotations.labels, strict=True))
+    return [label_of.get(number, "") for number in range(len(labels))]
 
 
 def _array(folder: Path, labels: list[str]) -> list[str]:
@@ -174,9 +174,9 @@ def _array(folder: Path, labels: list[str]) -> list[str]:
 
 def _npz(folder: Path, labels: list[str]) -> list[str]:
     half = len(labels) // 2
-    found = encode_labels({"train_labels": np.array(labels[:half]), "test_labels": np.array(labels[half:])}, "l.npz")
-    codes = np.concatenate([found.codes["train_labels"], found.codes["test_labels"]])
-    return [found.classes[code] if code >= 0 else "" for code in codes]
+    coding = encode_labels({"train_labels": np.array(labels[:half]), "test_labels": np.array(labels[half:])}, "l.npz")
+    codes = np.concatenate([coding.codes["train_labels"], coding.codes["test_labels"]])
+    return [coding.classes[code] if code >= 0 else "" for code in codes]
 
 
 def _table_of_a_folder(folder: Path, labels: list[str]) -> list[str]:
@@ -268,8 +268,8 @@ def test_a_space_after_every_separator_is_no_part_of_a_label(tmp_path: Path) -> 
 def test_rows_without_a_label_are_counted_and_the_first_ten_named(tmp_path: Path) -> None:
     items = _items(tmp_path / "images", 14)
     (tmp_path / "l.csv").write_text("index,label\n0,dog\n1,cat\n" + "".join(f"{i},nan\n" for i in range(2, 14)))
-    found = read_annotations(tmp_path / "l.csv", items, KnownClasses())
-    assert found.empty == 12 and found.notes == [
+    annotations = read_annotations(tmp_path / "l.csv", items, KnownClasses())
+    assert annotations.empty == 12 and annotations.notes == [
         f"{tmp_path / 'l.csv'} (--labels): 12 of 14 have no label (nan): lines 4, 5, 6, 7, 8, 9, 10, 11, 12, 13 and 2 "
         "more."
     ]
@@ -374,9 +374,13 @@ def partly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, initpools: Initpools
         test_images=images[:40].astype(np.uint8),
         test_labels=test,
     )
-    made = initpools("embed", "pixels", "--dataset", "partly.npz", "--threads", 1)
-    assert made.code == 0 and "train_labels in" in made.err and "30 of 90 have no label (nan): rows 0, 3, 6" in made.err
-    assert "9 of 9 have no label (-1)" in made.err and "60 train, 32 test" in made.err
+    result = initpools("embed", "pixels", "--dataset", "partly.npz", "--threads", 1)
+    assert (
+        result.code == 0
+        and "train_labels in" in result.err
+        and "30 of 90 have no label (nan): rows 0, 3, 6" in result.err
+    )
+    assert "9 of 9 have no label (-1)" in result.err and "60 train, 32 test" in result.err
     return tmp_path / "runs/partly"
 
 
@@ -406,16 +410,16 @@ def test_a_sweep_buys_only_images_that_have_a_label(partly: Path, initpools: Ini
 
 def test_pools_and_rankings_know_the_labels_there_are(partly: Path, initpools: Initpools) -> None:
     pool = initpools("select-pool", "kmeans", "--budget", 12, "--with-labels", "--json", "--threads", 1)
-    found = json.loads(pool.out)
-    unknown = [row["index"] for row in found["pool"] if not row["label"]]
+    payload = json.loads(pool.out)
+    unknown = [row["index"] for row in payload["pool"] if not row["label"]]
     assert unknown and all(index % 3 == 0 for index in unknown)
-    assert found["card"]["class_unknown"] == len(unknown)
-    assert set(found["card"]["class_counts"]) == {"0", "1", "2", "3"}
-    assert sum(found["card"]["class_counts"].values()) == 12 - len(unknown)
+    assert payload["card"]["class_unknown"] == len(unknown)
+    assert set(payload["card"]["class_counts"]) == {"0", "1", "2", "3"}
+    assert sum(payload["card"]["class_counts"].values()) == 12 - len(unknown)
     oracle = initpools("select-pool", "class-balanced", "--budget", 60, "--threads", 1)
     assert oracle.code == 0 and sorted(map(int, oracle.out.split())) == [i for i in range(90) if i % 3]
-    ranked = initpools("rank", "class-balanced", "--threads", 1)
-    order = list(map(int, ranked.out.split()))
+    result = initpools("rank", "class-balanced", "--threads", 1)
+    order = list(map(int, result.out.split()))
     assert sorted(order) == list(range(90)) and order[60:] == list(range(0, 90, 3))
 
 
@@ -430,10 +434,10 @@ def test_held_out_images_and_long_tails_are_drawn_from_labels_there_are(
     for more, name in (([], "plain"), (tail, "tail")):
         assert initpools("embed", "pixels", "--dataset", "s.npz", "--run", name, *more, "--quiet").code == 0
         items = pd.read_csv(f"{name}/data/items.csv", dtype=str, keep_default_na=False)
-        test, kept = items[items["split"] == "test"], np.load(f"{name}/data/kept.npy")
+        test, mask = items[items["split"] == "test"], np.load(f"{name}/data/kept.npy")
         # 60 of 80 have a label, and a fifth of those is held out.
         assert len(test) == 12 and set(test["class"]) == {"ant", "bee"}
-        assert kept.sum() == (68 if name == "plain" else kept[labels != "None"].sum())
+        assert mask.sum() == (68 if name == "plain" else mask[labels != "None"].sum())
 
 
 # ---- classes that are named
@@ -456,8 +460,8 @@ def test_the_classes_of_a_run_are_part_of_what_it_is_about(
     one = initpools("embed", "pixels", "--dataset", "two.npz", "--classes=1", "--run", "one", "--quiet")
     items = pd.read_csv("one/data/items.csv", dtype=str, keep_default_na=False)
     assert one.code == 0 and set(items.loc[items["split"] == "train", "class"]) == {"", "1"}
-    named = ["--dataset", "two.npz", "--run", "named", "--classes"]
-    assert initpools("embed", "pixels", *named, "cat,dog", "--quiet").code == 0
+    options = ["--dataset", "two.npz", "--run", "named", "--classes"]
+    assert initpools("embed", "pixels", *options, "cat,dog", "--quiet").code == 0
     assert set(pd.read_csv("named/data/items.csv", keep_default_na=False)["class"]) == {"", "dog"}
     digits = initpools("embed", "pixels", "--dataset", "digits", "--classes", "a,b")
     assert digits.code == 2 and "has classes of its own" in digits.err

@@ -41,9 +41,9 @@ COMMANDS = [
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_has_help_with_an_example(command: str, initpools: Initpools) -> None:
-    said = initpools(command, "--help").out
-    assert "Example: initpools" in said
-    assert "--json" in said
+    text = initpools(command, "--help").out
+    assert "Example: initpools" in text
+    assert "--json" in text
 
 
 def test_help_loads_nothing_heavy() -> None:
@@ -109,11 +109,11 @@ def test_the_chain_from_embeddings_to_plots(run_with_dynamics: Path, initpools: 
     assert sorted(rounds["labeled"].unique()) == [5, 10, 15]
     assert rounds["leaks"].eq(0).all() and rounds["accuracy"].between(0, 1).all()
 
-    ranked = initpools("rank", "consistency", "--set", "rank.views=4", "-o", "sorted_idx.npy")
-    assert ranked.code == 0, ranked.err
-    order, kept = np.load("sorted_idx.npy"), np.load(run / "data/kept.npy")
-    assert order.dtype == np.int64 and sorted(order.tolist()) == np.flatnonzero(kept).tolist()
-    assert len(train) == 1797 and kept.sum() == 1438 and kept[indices].all()
+    result = initpools("rank", "consistency", "--set", "rank.views=4", "-o", "sorted_idx.npy")
+    assert result.code == 0, result.err
+    order, mask = np.load("sorted_idx.npy"), np.load(run / "data/kept.npy")
+    assert order.dtype == np.int64 and sorted(order.tolist()) == np.flatnonzero(mask).tolist()
+    assert len(train) == 1797 and mask.sum() == 1438 and mask[indices].all()
     by_image = np.load(run / "rank/consistency/scores.npy")
     assert (np.diff(by_image[order]) <= 0).all()
 
@@ -121,8 +121,8 @@ def test_the_chain_from_embeddings_to_plots(run_with_dynamics: Path, initpools: 
     # Labeling rounds are drawn in tests/test_page.py.
     for kind in {*plots.names()} - {"cost", "rounds", "classes", "confusion"}:
         # Two epochs are enough to map training.
-        drawn = initpools("plot", kind, "--set", "score.epochs=2", "-o", f"{kind}.html")
-        assert drawn.code == 0, drawn.err
+        plot = initpools("plot", kind, "--set", "score.epochs=2", "-o", f"{kind}.html")
+        assert plot.code == 0, plot.err
         assert "<html" in Path(f"{kind}.html").read_text()[:200]
 
     assert initpools("verify").code == 0
@@ -202,12 +202,12 @@ def test_every_strategy_selects_or_says_what_it_misses(
     untrained = name in set(score_names()) - {"simclr", *scores.names()}
     quick = [f"--set={key}={value}" for key, value in QUICK.get(name, {}).items()]
     for balance in ("none", "kmeans"):
-        found = initpools("select-pool", name, "--budget", 12, "--balance", balance, "--set", "score.epochs=2", *quick)
+        result = initpools("select-pool", name, "--budget", 12, "--balance", balance, "--set", "score.epochs=2", *quick)
         if inputs & {*MODEL_OUTPUTS, "order", "scores", "clusters", "patches", "query_set"} or untrained:
-            assert found.code == 2
-            assert f"initpools pretrain {task_of[name]}" in found.err if untrained else "FILE" in found.err
+            assert result.code == 2
+            assert f"initpools pretrain {task_of[name]}" in result.err if untrained else "FILE" in result.err
         else:
-            assert found.code == 0 and len(set(found.out.split())) == 12
+            assert result.code == 0 and len(set(result.out.split())) == 12
 
 
 def test_seeds_vary_and_repeat(copied_run: Path, initpools: Initpools) -> None:
@@ -360,8 +360,8 @@ def test_every_strategy_runs_from_files_alone(name: str, bare: Path, initpools: 
         return
     assert picked.code == 0, picked.err
     assert len(set(np.load("pool.npy").tolist())) == 7
-    ranked = initpools("rank", name, *files, "-o", "sorted.npy")
-    assert ranked.code == 0, ranked.err
+    result = initpools("rank", name, *files, "-o", "sorted.npy")
+    assert result.code == 0, result.err
     assert sorted(np.load("sorted.npy").tolist()) == list(range(60))
     assert not (bare / "runs").exists()
     without = initpools("select-pool", name, "--budget", 7)
@@ -384,21 +384,21 @@ def test_given_scores_are_ordered_as_defined(bare: Path, initpools: Initpools) -
 
 def test_all_rows_append_what_is_not_ranked(copied_run: Path, initpools: Initpools) -> None:
     run = copied_run / "runs/digits"
-    kept = np.load(run / "data/kept.npy")
-    np.save("known.npy", known := np.flatnonzero(kept)[::7])
-    np.save("out.npy", out := np.flatnonzero(kept)[3:40:9])
-    free = np.setdiff1d(np.flatnonzero(kept), np.concatenate([known, out]))
+    mask = np.load(run / "data/kept.npy")
+    np.save("known.npy", labeled := np.flatnonzero(mask)[::7])
+    np.save("out.npy", out := np.flatnonzero(mask)[3:40:9])
+    free = np.setdiff1d(np.flatnonzero(mask), np.concatenate([labeled, out]))
     words = ["rank", "typicality", "--labeled", "known.npy", "--exclude", "out.npy"]
     plain, every = initpools(*words, "-o", "a.npy"), initpools(*words, "--all-rows", "-o", "b.npy")
-    ranked, rows = np.load("a.npy"), np.load("b.npy")
-    assert sorted(ranked.tolist()) == free.tolist()
-    assert rows.tolist() == [*ranked.tolist(), *np.setdiff1d(np.arange(len(kept)), free).tolist()]
-    assert f"{len(free):,} of {len(kept):,} rows; --all-rows appends the other {len(kept) - len(free)}" in plain.err
-    assert f"all {len(kept):,} rows: {len(free):,} ranked, then the other" in every.err
+    order, rows = np.load("a.npy"), np.load("b.npy")
+    assert sorted(order.tolist()) == free.tolist()
+    assert rows.tolist() == [*order.tolist(), *np.setdiff1d(np.arange(len(mask)), free).tolist()]
+    assert f"{len(free):,} of {len(mask):,} rows; --all-rows appends the other {len(mask) - len(free)}" in plain.err
+    assert f"all {len(mask):,} rows: {len(free):,} ranked, then the other" in every.err
     steps = {step.name: tomli.loads((step / "step.toml").read_text()) for step in (run / "rank").glob("typicality*")}
     assert {name == "typicality": facts["outcome"] for name, facts in steps.items()} == {
-        True: {"ranked": len(free), "rows": len(free), "train_rows": len(kept)},
-        False: {"ranked": len(free), "rows": len(kept), "train_rows": len(kept)},
+        True: {"ranked": len(free), "rows": len(free), "train_rows": len(mask)},
+        False: {"ranked": len(free), "rows": len(mask), "train_rows": len(mask)},
     }
     assert "all_rows" not in steps["typicality"]["table"]
     # Appended rows are no part of an order.
@@ -406,7 +406,7 @@ def test_all_rows_append_what_is_not_ranked(copied_run: Path, initpools: Initpoo
     row = json.loads(initpools("compare", "typicality", other, "--json").out)[0]
     assert row["shared"] == len(free) and row["spearman"] == 1
     again = json.loads(initpools(*words, "--all-rows", "--json").out)
-    assert (again["ranked"], again["train_rows"], again["sorted_idx"]) == (len(free), len(kept), rows.tolist())
+    assert (again["ranked"], again["train_rows"], again["sorted_idx"]) == (len(free), len(mask), rows.tolist())
 
 
 def test_all_rows_of_a_file_of_embeddings(bare: Path, initpools: Initpools) -> None:
@@ -436,7 +436,7 @@ def test_plots_and_comparisons_from_files(bare: Path, initpools: Initpools) -> N
 def test_select_from_python_is_the_same_function(bare: Path, initpools: Initpools) -> None:
     import initpools_cli
 
-    found = initpools_cli.select(np.load("emb.npy"), "kcenter", 6, labeled=np.array([3]), seed=2)
+    picks = initpools_cli.select(np.load("emb.npy"), "kcenter", 6, labeled=np.array([3]), seed=2)
     np.save("three.npy", np.array([3]))
     initpools(
         "select-pool",
@@ -452,7 +452,7 @@ def test_select_from_python_is_the_same_function(bare: Path, initpools: Initpool
         "-o",
         "p.npy",
     )
-    assert np.load("p.npy").tolist() == found.tolist()
+    assert np.load("p.npy").tolist() == picks.tolist()
 
 
 # ---- refusals
@@ -645,10 +645,10 @@ def test_a_cell_that_fails_is_recorded_and_the_others_go_on(
     rounds = pd.read_csv(copied_run / "runs/digits/al/main/rounds.csv")
     failed = rounds[rounds["status"] == "failed"]
     assert len(failed) == 1 and failed["accuracy"].isna().all() and failed["labeled"].item() == 15
-    kept = pd.read_csv(copied_run / "runs/digits/al/whole/rounds.csv")
-    lost = (kept["query"] == "margin") & (kept["seed"] == 1) & (kept["round"] >= 2)
+    complete_rounds = pd.read_csv(copied_run / "runs/digits/al/whole/rounds.csv")
+    lost = (complete_rounds["query"] == "margin") & (complete_rounds["seed"] == 1) & (complete_rounds["round"] >= 2)
     good = rounds[rounds["status"] == "ok"].reset_index(drop=True)
-    pd.testing.assert_frame_equal(good, kept[~lost].reset_index(drop=True), check_dtype=False)
+    pd.testing.assert_frame_equal(good, complete_rounds[~lost].reset_index(drop=True), check_dtype=False)
     assert initpools("plot", "curves").code == 0
 
 
@@ -765,8 +765,8 @@ def test_pretexts_all_run_through_the_commands(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     rng = np.random.default_rng(0)
-    shown = {"train_images": rng.integers(0, 256, (120, 16, 16), dtype=np.uint8), "train_labels": np.arange(120) % 3}
-    np.savez("few.npz", **shown)
+    arrays = {"train_images": rng.integers(0, 256, (120, 16, 16), dtype=np.uint8), "train_labels": np.arange(120) % 3}
+    np.savez("few.npz", **arrays)
     for name in pretexts.names():
         fast = ["--set", "pretrain.epochs=1", "--set", "pretrain.width=0.25", "--set", "dataset.imbalance=exp"]
         assert initpools("pretrain", name, "--dataset", "few.npz", *fast).code == 0
@@ -795,10 +795,10 @@ def test_a_backbone_reads_the_original_files(
     words = ["embed", "squeezenet1_1", "--weights", "weights.pth", "--dataset", "photos"]
     words += ["--set", "dataset.scale=100,610"]
     assert initpools(*words).code == 0
-    found = np.load("runs/photos/embed/squeezenet1_1/train.npy")
-    assert found.shape == (5, 512) and len(np.unique(found[:, 0])) == 4
+    embeddings = np.load("runs/photos/embed/squeezenet1_1/train.npy")
+    assert embeddings.shape == (5, 512) and len(np.unique(embeddings[:, 0])) == 4
     # By the range of the data set, the values of 16 bits are those of d.png.
-    assert np.array_equal(found[3], found[4])
+    assert np.array_equal(embeddings[3], embeddings[4])
     Path("photos/b.png").unlink()
     lost = initpools(*words, "--force")
     assert lost.code == 2 and "photos/b.png can't be read" in lost.err

@@ -31,13 +31,13 @@ def test_temperature_of_equal_margins_has_a_closed_form(margin: float, right: in
     # All images have the logits (margin, 0): the confidence becomes the share of right ones.
     logits = np.tile([margin, 0.0], (count, 1))
     labels = np.r_[np.zeros(right, np.int64), np.ones(count - right, np.int64)]
-    found = fit_temperature(logits, labels, np.inf)
-    assert found == pytest.approx(margin / np.log(right / (count - right)), rel=1e-5)
+    temperature = fit_temperature(logits, labels, np.inf)
+    assert temperature == pytest.approx(margin / np.log(right / (count - right)), rel=1e-5)
     shrunk = fit_temperature(logits, labels)
-    assert 0 < np.log(shrunk) / np.log(found) < 1
+    assert 0 < np.log(shrunk) / np.log(temperature) < 1
     # With more labels of the same kind, the prior counts less.
     many = fit_temperature(np.tile(logits, (50, 1)), np.tile(labels, 50))
-    assert abs(np.log(many / found)) < abs(np.log(shrunk / found))
+    assert abs(np.log(many / temperature)) < abs(np.log(shrunk / temperature))
 
 
 @given(st.integers(1, 30), st.integers(2, 5), st.floats(0.1, 20), st.floats(0.1, 2), st.integers(0, 10_000))
@@ -50,11 +50,11 @@ def test_temperature_is_the_best_of_a_fine_grid(n: int, classes: int, scale: flo
         scaled = logits / t[:, None, None]
         return -log_softmax(scaled, axis=2)[:, np.arange(n), labels].sum(1) + np.log(t) ** 2 / (2 * prior**2)
 
-    found = fit_temperature(logits, labels, prior)
-    assert 1 / 50 <= found <= 50
+    temperature = fit_temperature(logits, labels, prior)
+    assert 1 / 50 <= temperature <= 50
     grid = np.exp(np.linspace(-np.log(50), np.log(50), 1001))
-    assert losses(np.array([found]))[0] <= losses(grid).min() + 1e-7
-    assert fit_temperature(logits + 1000.0, labels, prior) == pytest.approx(found, rel=1e-4)
+    assert losses(np.array([temperature]))[0] <= losses(grid).min() + 1e-7
+    assert fit_temperature(logits + 1000.0, labels, prior) == pytest.approx(temperature, rel=1e-4)
 
 
 def test_temperature_of_nothing_to_learn_from_is_one() -> None:
@@ -97,9 +97,9 @@ def test_nested_interval_is_that_of_the_paper(r: int, count: int, each: int, sha
     folds = np.array([rng.permutation(np.arange(count * each) % count) for _ in range(r)])
     errors = rng.random((r, count * each, count))
     errors = errors if shares else (errors < 0.3).astype(float)
-    found = nested_interval(errors, folds, 0.9)
-    np.testing.assert_allclose(found[:3], _by_algorithm_1(errors, folds, 0.9), atol=1e-9)
-    assert 1 <= found.inflation <= np.sqrt(count)
+    interval = nested_interval(errors, folds, 0.9)
+    np.testing.assert_allclose(interval[:3], _by_algorithm_1(errors, folds, 0.9), atol=1e-9)
+    assert 1 <= interval.inflation <= np.sqrt(count)
 
 
 def test_nested_interval_without_errors_has_no_width() -> None:
@@ -123,7 +123,7 @@ def test_cross_validation_counts_as_three_fifths_of_its_labels() -> None:
 
 
 @pytest.mark.parametrize(
-    ("low", "high", "said"),
+    ("low", "high", "message"),
     [
         (0.2, 0.4, "No better than {}: its share (30.0 %) is in the interval (20.0 % to 40.0 %)."),
         (0.3, 0.5, "No better than {}: its share (30.0 %) is in the interval (30.0 % to 50.0 %)."),
@@ -131,15 +131,15 @@ def test_cross_validation_counts_as_three_fifths_of_its_labels() -> None:
         (0.31, 0.5, None),
     ],
 )
-def test_an_accuracy_of_guessing_is_called_so(low: float, high: float, said: str | None) -> None:
+def test_an_accuracy_of_guessing_is_called_so(low: float, high: float, message: str | None) -> None:
     outcome = {"round": "3", "accuracy": (low + high) / 2, "low": low, "high": high, "majority": 0.3}
     notes = notes_of([outcome | {"temperature": 1.3}])
-    found = [note for note in notes if "guessing the largest class" in note]
-    assert found == ([said.format("guessing the largest class")] if said else [])
+    matches = [note for note in notes if "guessing the largest class" in note]
+    assert matches == ([message.format("guessing the largest class")] if message else [])
 
 
 @pytest.mark.parametrize(
-    ("temperature", "said"),
+    ("temperature", "message"),
     [
         (1.304, "calibrated with temperature 1.30, which makes them lower than the model's own."),
         (0.7, "calibrated with temperature 0.70, which makes them higher than the model's own."),
@@ -147,10 +147,10 @@ def test_an_accuracy_of_guessing_is_called_so(low: float, high: float, said: str
         (None, "of round 3 are not calibrated: an older version made it. Run the same command with --force"),
     ],
 )
-def test_the_temperature_is_said(temperature: float | None, said: str) -> None:
+def test_the_temperature_is_said(temperature: float | None, message: str) -> None:
     outcome = {"round": "3", "accuracy": 0.6, "low": 0.5, "high": 0.7, "majority": 0.3}
     notes = notes_of([outcome if temperature is None else outcome | {"temperature": temperature}])
-    assert any(said in note for note in notes)
+    assert any(message in note for note in notes)
 
 
 @pytest.fixture
@@ -195,10 +195,10 @@ def test_predictions_are_calibrated_and_queries_are_not(stored_round: Path, init
         "--next", "next.csv", "--predictions", "rest.csv", "--json",
     )  # fmt: skip
     assert forced.code == 0, forced.err
-    found, outcome = pd.read_csv("rest.csv"), json.loads(forced.out)
-    assert list(found) == list(plain) and found["label"].equals(plain["label"])
+    predictions, outcome = pd.read_csv("rest.csv"), json.loads(forced.out)
+    assert list(predictions) == list(plain) and predictions["label"].equals(plain["label"])
     # All 12 labels are predicted right, so that confidences rise: odds to the power 1 / T, up to the third class.
-    odds = [np.log(each["confidence"] / each["second_confidence"]) for each in (plain, found)]
+    odds = [np.log(each["confidence"] / each["second_confidence"]) for each in (plain, predictions)]
     np.testing.assert_allclose(odds[1], odds[0] / outcome["temperature"], rtol=0.05)
     gaps = (plain["confidence"] - plain["second_confidence"]).to_numpy()
     picked = pd.read_csv("next.csv")["index"].tolist()

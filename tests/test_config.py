@@ -26,12 +26,12 @@ def write(folder: Path, text: str) -> Path:
 
 def test_flags_win_over_set_over_file_over_defaults(tmp_path: Path) -> None:
     file = write(tmp_path, "[pretrain]\nepochs = 3\nbatch = 16\nwidth = 2\n")
-    settings, given = load_settings(
+    settings, origins = load_settings(
         "pretrain", file=file, sets=["pretrain.epochs=4", "batch=32"], flags={"pretrain.epochs": 5, "run.seed": None}
     )
     assert (settings.pretrain.epochs, settings.pretrain.batch, settings.pretrain.width) == (5, 32, 2.0)
     assert settings.run.seed == 0
-    assert set(given) == {"pretrain.epochs", "pretrain.batch", "pretrain.width"}
+    assert set(origins) == {"pretrain.epochs", "pretrain.batch", "pretrain.width"}
 
 
 def test_a_key_without_a_dot_is_a_knob_of_the_method_first() -> None:
@@ -57,7 +57,7 @@ def test_values_are_toml_else_strings(text: str, expected: object) -> None:
 
 
 @pytest.mark.parametrize(
-    ("sets", "said"),
+    ("sets", "message"),
     [
         (["pretrain.epoch=3"], r"'pretrain.epoch' \(in --set\).*'pretrain.epochs'"),
         (["pretain.epochs=3"], r"\[pretain\].*\[pretrain\]"),
@@ -70,10 +70,10 @@ def test_values_are_toml_else_strings(text: str, expected: object) -> None:
         (["run.device=tpu"], "run.device = 'tpu'"),
     ],
 )
-def test_a_slip_names_key_place_and_the_nearest_name(sets: list[str], said: str) -> None:
+def test_a_slip_names_key_place_and_the_nearest_name(sets: list[str], message: str) -> None:
     with pytest.raises(UserError) as error:
         load_settings("pretrain", sets=sets)
-    assert re.search(said, str(error.value))
+    assert re.search(message, str(error.value))
 
 
 SETTINGS = [(table, key) for table, fields in TABLES.items() for key in fields.model_fields]

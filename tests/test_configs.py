@@ -52,29 +52,29 @@ def load(file: Path) -> Settings:
 
 def sweep_of(file: Path | None, **changed: object) -> ExperimentSpec:
     """The strategies, queries and learners of a file or of the defaults, where some of its [al] is changed."""
-    settings, given = load_settings("al", file=file)
-    context = Context(Run(Path("no run")), settings, given, Reporter(quiet=True))
+    settings, origins = load_settings("al", file=file)
+    context = Context(Run(Path("no run")), settings, origins, Reporter(quiet=True))
     return build_spec(context, settings.al.model_copy(update=changed))
 
 
 @pytest.mark.parametrize("file", CONFIGS, ids=name_of)
 def test_a_header_says_cost_and_command_and_where_it_is_from(file: Path) -> None:
-    said = header(file)
-    assert {"Cost", "Command"} <= said.keys()
-    assert name_of(file) == "demo" or "Paper" in said
-    assert file.parent.name != "paper" or "Differs" in said
-    assert file not in SWEEPS or "Showed" in said
+    fields = header(file)
+    assert {"Cost", "Command"} <= fields.keys()
+    assert name_of(file) == "demo" or "Paper" in fields
+    assert file.parent.name != "paper" or "Differs" in fields
+    assert file not in SWEEPS or "Showed" in fields
 
 
 @pytest.mark.parametrize("file", CONFIGS, ids=name_of)
 def test_every_name_and_knob_is_one_that_there_is(file: Path) -> None:
-    settings, given = load_settings("pretrain", file=file)
-    assert given
+    settings, origins = load_settings("pretrain", file=file)
+    assert origins
     if "pretrain" in tomli.loads(file.read_text()):
         table = settings.pretrain
         pretexts.get(table.method).validate(table.params)
         assert table.network == "auto" or networks.get(table.network)
-    if "dataset.name" in given:
+    if "dataset.name" in origins:
         assert settings.dataset.name in entries()
     if file in SWEEPS:
         cast = sweep_of(file)
@@ -85,7 +85,7 @@ def test_every_name_and_knob_is_one_that_there_is(file: Path) -> None:
 @pytest.mark.parametrize("file", CONFIGS, ids=name_of)
 def test_the_commands_parse_and_load_what_they_name(file: Path) -> None:
     commands = get_group(app).commands
-    named = []
+    files = []
     for line in header(file)["Command"]:
         words = shlex.split(line.partition("     (")[0])
         if words[0] == "make":
@@ -98,7 +98,7 @@ def test_the_commands_parse_and_load_what_they_name(file: Path) -> None:
             assert f"rank/{options['strategy']}" in load(file).al.init
             continue
         settings = ROOT / options["config"] if options["config"] else None
-        named.append(settings)
+        files.append(settings)
         knobs = pretexts.get(options["method"]).knobs if words[1] == "pretrain" else ()
         table = {"pretrain": "pretrain", "embed": "embed", "al-run": "al"}[words[1]]
         loaded, _ = load_settings(table, file=settings, sets=options["sets"] or (), knobs=knobs)
@@ -106,14 +106,14 @@ def test_the_commands_parse_and_load_what_they_name(file: Path) -> None:
             pretexts.get(options["method"]).validate(loaded.pretrain.params)
         else:
             sweep_of(settings, query=(options.get("query") or "random").split(","))
-    assert not named or file in named
+    assert not files or file in files
 
 
 @pytest.mark.parametrize("file", SWEEPS, ids=name_of)
 def test_a_cost_counts_the_trainings(file: Path) -> None:
     """One a round of every cell, and further members of an ensemble where the query asks them."""
-    said = " ".join(header(file)["Cost"])
-    counted = re.search(r"([\d,]+) (?:trainings|logistic regressions)(?:, ([\d,]+) steps)?", said)
+    cost = " ".join(header(file)["Cost"])
+    counted = re.search(r"([\d,]+) (?:trainings|logistic regressions)(?:, ([\d,]+) steps)?", cost)
     if counted is None:
         pytest.skip("its cost is told in time")
     table = load(file).al

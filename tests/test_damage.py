@@ -89,13 +89,13 @@ def damaged(run: Path, how: str) -> Iterator[Path]:
 
 @pytest.mark.parametrize("how", DAMAGES)
 def test_verify_names_every_damage_of_every_file(how: str, run: Path, initpools: Initpools) -> None:
-    seen = 0
+    count = 0
     for file in damaged(run, how):
         ended = initpools("verify")
-        named = [line.split("\t")[0] for line in ended.out.splitlines()]
-        assert ended.code == 2 and file.relative_to(run).as_posix() in named, (file, ended)
-        seen += 1
-    assert seen >= 12 and initpools("verify").code == 0
+        files = [line.split("\t")[0] for line in ended.out.splitlines()]
+        assert ended.code == 2 and file.relative_to(run).as_posix() in files, (file, ended)
+        count += 1
+    assert count >= 12 and initpools("verify").code == 0
 
 
 def test_what_is_no_file_of_a_step_is_named(run: Path, initpools: Initpools) -> None:
@@ -111,8 +111,8 @@ def test_what_is_no_file_of_a_step_is_named(run: Path, initpools: Initpools) -> 
 def names_it(run: Path, file: Path, words: list[object], initpools: Initpools) -> bool:
     """Whether the command ends with the name of the file; else it has not read it."""
     ended = initpools(*words)
-    for made in run.glob("pool/kmeans*"):
-        shutil.rmtree(made)
+    for folder in run.glob("pool/kmeans*"):
+        shutil.rmtree(folder)
     assert ended.code in (0, 2) and "Traceback" not in ended.err, (words, ended.err)
     assert ended.code == 0 or file.name in ended.err, (words, ended.err)
     return ended.code == 2
@@ -127,13 +127,13 @@ def test_a_command_that_reads_a_damaged_file_names_it(run: Path, initpools: Init
 @pytest.mark.slow
 @pytest.mark.parametrize("how", DAMAGES)
 def test_every_command_names_what_is_damaged_or_does_not_read_it(how: str, run: Path, initpools: Initpools) -> None:
-    said = {str(words): initpools(*words).out for words in READ[2:5]}
+    outputs = {str(words): initpools(*words).out for words in READ[2:5]}
     for file in damaged(run, how):
-        named = [names_it(run, file, words, initpools) for words in READ]
-        for words, refused in zip(READ, named, strict=True):
-            assert refused or str(words) not in said or initpools(*words).out == said[str(words)]
+        refusals = [names_it(run, file, words, initpools) for words in READ]
+        for words, refused in zip(READ, refusals, strict=True):
+            assert refused or str(words) not in outputs or initpools(*words).out == outputs[str(words)]
         reader = READER.get(file.relative_to(run).as_posix())
-        assert reader is None or how == "lose" or named[reader]
+        assert reader is None or how == "lose" or refusals[reader]
 
 
 def test_a_changed_byte_anywhere_in_a_sealed_file_is_found(tmp_path: Path) -> None:
@@ -160,7 +160,7 @@ DELETE = re.compile(r"\b(remove|delete|erase|discard|unlink|wipe|overwrite|rm)\b
 
 def test_no_message_advises_to_delete() -> None:
     """Of all text in the source but docstrings."""
-    found = []
+    matches = []
     for file in sorted(SOURCE.rglob("*.py")):
         if not DELETE.search(file.read_text()):
             continue
@@ -169,8 +169,8 @@ def test_no_message_advises_to_delete() -> None:
         for node in ast.walk(tree):
             text = node.value if isinstance(node, ast.Constant) and id(node) not in statements else None
             if isinstance(text, str) and DELETE.search(text):
-                found.append(f"{file.relative_to(SOURCE)}:{node.lineno}: {text}")
-    assert not found
+                matches.append(f"{file.relative_to(SOURCE)}:{node.lineno}: {text}")
+    assert not matches
 
 
 # ---- repair
@@ -202,8 +202,8 @@ def test_repair_moves_a_damaged_step_aside(how: str, run: Path, initpools: Initp
     assert initpools("embed", "pixels").code == 2
     moved = initpools("repair")
     assert moved.code == 0 and moved.out.startswith(f"embed/pixels\tmoved to {run}/damaged/embed/pixels")
-    kept = {file.name: file.read_bytes() for file in (run / "damaged/embed/pixels").iterdir()}
-    assert kept.keys() - {"step.toml"} == before.keys() - {"step.toml"} and kept["train.npy"] == before["train.npy"]
+    files = {file.name: file.read_bytes() for file in (run / "damaged/embed/pixels").iterdir()}
+    assert files.keys() - {"step.toml"} == before.keys() - {"step.toml"} and files["train.npy"] == before["train.npy"]
     assert initpools("embed", "pixels").code == 0
     assert (step / "train.npy").read_bytes() == before["train.npy"]
 
@@ -234,8 +234,8 @@ def test_repair_of_a_run_of_schema_1_asks_the_commands_and_the_data(run: Path, i
     for file in run.rglob("step.toml"):
         file.write_text(file.read_text().replace("--dataset images.npz", ""))
     (run / "run.toml").unlink()
-    asked = initpools("repair")
-    assert asked.code == 2 and "--dataset NAME" in asked.err and not (run / "run.toml").exists()
+    result = initpools("repair")
+    assert result.code == 2 and "--dataset NAME" in result.err and not (run / "run.toml").exists()
     np.savez("other.npz", train_images=np.zeros((9, 4, 4), np.uint8))
     wrong = initpools("repair", "--run", run, "--dataset", "other.npz")
     assert wrong.code == 2 and "can't be made again" in wrong.err and not (run / "run.toml").exists()
@@ -243,11 +243,11 @@ def test_repair_of_a_run_of_schema_1_asks_the_commands_and_the_data(run: Path, i
     assert initpools("verify").code == 0
 
 
-def dying(write: Callable[..., None], left: Iterator[int]) -> Callable[..., None]:
+def dying(write: Callable[..., None], countdown: Iterator[int]) -> Callable[..., None]:
     """The same, until nothing is left; then it is killed."""
 
     def writes(*arguments: object) -> None:
-        if next(left, None) is None:
+        if next(countdown, None) is None:
             raise KeyboardInterrupt
         write(*arguments)
 
@@ -274,10 +274,10 @@ def test_a_run_that_was_killed_while_its_images_grew_opens_and_goes_on(
     for killed_at in range(4):
         shutil.rmtree("runs")
         shutil.copytree("before", "runs")
-        left = iter(range(killed_at))
+        countdown = iter(range(killed_at))
         with monkeypatch.context() as patch:
             for name in ("write_bytes", "write_checked_toml"):
-                patch.setattr(rundir, name, dying(getattr(rundir, name), left))
+                patch.setattr(rundir, name, dying(getattr(rundir, name), countdown))
             assert initpools("select-pool", "random", "--budget", 2).code == 130
         assert initpools("verify", "--run", "runs/photos").code == 0
         assert initpools(*first, "--force").code == 0

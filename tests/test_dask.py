@@ -59,11 +59,11 @@ def test_a_cluster_chooses_what_one_process_chooses(name, cluster, stored):
         executor, calls = DaskExecutor(client, "here"), []
         monitored = type("Monitored", (), {"map": lambda _, f, jobs: calls.append(f) or executor.map(f, jobs)})()
         with on_executor(monitored):
-            found = choose(name, {"embeddings": stored}, 12, **settings)
+            selection = choose(name, {"embeddings": stored}, 12, **settings)
     assert calls
-    np.testing.assert_array_equal(found.indices, alone.indices)
+    np.testing.assert_array_equal(selection.indices, alone.indices)
     if alone.scores is not None:
-        np.testing.assert_array_equal(found.scores, alone.scores)
+        np.testing.assert_array_equal(selection.scores, alone.scores)
 
 
 @pytest.mark.parametrize("name", SCORES)
@@ -72,8 +72,8 @@ def test_a_cluster_computes_the_scores_of_one_process(name, cluster, stored):
     settings = (method.validate({}), True, 0)
     alone = evaluate(method, {"embeddings": np.array(stored)}, *settings)
     with Client(cluster) as client, on_executor(DaskExecutor(client, "here")):
-        found = evaluate(method, {"embeddings": stored}, *settings)
-    np.testing.assert_array_equal(found, alone)
+        values = evaluate(method, {"embeddings": stored}, *settings)
+    np.testing.assert_array_equal(values, alone)
 
 
 def test_a_command_on_a_cluster_writes_the_same_files(cluster, stored, initpools: Initpools) -> None:
@@ -156,7 +156,10 @@ def _never(message):
 
 def _chosen(name, stored, executor, log):
     knobs = {"n_clusters": 20} if name == "hierarchical-kmeans" else {}
-    with contextlib.closing(CallLog(log, 1 << 30, _never)) as kept, on_executor(ResumableExecutor(executor, kept)):
+    with (
+        contextlib.closing(CallLog(log, 1 << 30, _never)) as calls,
+        on_executor(ResumableExecutor(executor, calls)),
+    ):
         if name in SCORES:
             method = scores.get(name)
             return evaluate(method, {"embeddings": stored}, method.validate({}), True, 0)
@@ -183,9 +186,9 @@ def test_results_of_other_embeddings_seeds_and_knobs_are_not_used(stored, tmp_pa
         executor = Counting()
         log = CallLog(tmp_path / "calls", 1 << 30, _never)
         with contextlib.closing(log), on_executor(ResumableExecutor(executor, log)):
-            found = choose("facility-location", {"embeddings": points}, 5, partitions=3, **settings)
+            selection = choose("facility-location", {"embeddings": points}, 5, partitions=3, **settings)
         alone = choose("facility-location", {"embeddings": np.array(points)}, 5, partitions=3, **settings)
-        np.testing.assert_array_equal(found.indices, alone.indices)
+        np.testing.assert_array_equal(selection.indices, alone.indices)
         return executor.calls
 
     np.save("few.npy", stored[:600])
@@ -207,11 +210,11 @@ def test_damaged_results_are_computed_again(tmp_path):
 
     def read():
         with contextlib.closing(CallLog(path, 1 << 20, _never)) as log:
-            found = {}
+            results = {}
             for key in keys:
                 with contextlib.suppress(KeyError):
-                    found[key] = log[key]
-            return found
+                    results[key] = log[key]
+            return results
 
     with contextlib.closing(CallLog(path, 1 << 20, _never)) as log:
         for key in keys[:3]:
@@ -231,20 +234,20 @@ def test_damaged_results_are_computed_again(tmp_path):
     assert [*read()] == [keys[0], keys[2]]
     for place in range(len(MAGIC), len(whole), 7):
         path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
-        for found in read().values():
-            np.testing.assert_equal(found, result)
+        for value in read().values():
+            np.testing.assert_equal(value, result)
     path.write_bytes(b"not results")
     assert not read()
 
 
 def test_no_more_is_kept_than_the_limit(tmp_path):
-    said = []
-    with contextlib.closing(CallLog(tmp_path / "calls", 5000, said.append)) as log:
+    messages = []
+    with contextlib.closing(CallLog(tmp_path / "calls", 5000, messages.append)) as log:
         for number in range(9):
             log.add(bytes([number]) * 20, np.random.default_rng(number).random(100))
         assert 0 < len(log) < 9
     assert (tmp_path / "calls").stat().st_size <= 5000
-    assert len(said) == 1 and "No more unfinished work is kept" in said[0]
+    assert len(messages) == 1 and "No more unfinished work is kept" in messages[0]
 
 
 def test_a_command_that_lost_its_scheduler_continues(cluster, stored, initpools: Initpools, monkeypatch) -> None:
@@ -264,16 +267,16 @@ def test_a_command_that_lost_its_scheduler_continues(cluster, stored, initpools:
         patched.setattr(DaskExecutor, "completed", lost)
         stopped = initpools(*words, "b.csv", *scheduler)
     assert stopped.code == 2 and "type the same command again" in stopped.err and not Path("b.csv").exists()
-    (left,) = folder_of(data_home()).iterdir()
-    old = left.with_name("old.calls")
+    (file,) = folder_of(data_home()).iterdir()
+    old = file.with_name("old.calls")
     old.touch()
     os.utime(old, (0, 0))
     # Another command touches only what is old.
-    assert initpools(*words[:-2], 10, "-o", "c.csv", *scheduler).code == 0 and left.exists()
+    assert initpools(*words[:-2], 10, "-o", "c.csv", *scheduler).code == 0 and file.exists()
     assert not old.exists()
     continued = initpools(*words, "b.csv", *scheduler)
     assert continued.code == 0 and "resuming: 9 calls" in continued.err
-    assert not [*left.parent.iterdir()]
+    assert not [*file.parent.iterdir()]
     assert Path("a.csv").read_bytes() == Path("b.csv").read_bytes()
 
 

@@ -24,8 +24,8 @@ from initpools_cli.datasets.spec import COLUMNS, Dataset, DatasetSpec
 QUIET = Reporter(quiet=True)
 
 
-def opened(name: object, cache: Path, known: pd.DataFrame | None = None, seed: int = 0, **facts: object) -> Dataset:
-    return open_dataset(DatasetSpec(str(name), **facts), seed=seed, cache=cache, report=QUIET, stored_items=known)
+def opened(name: object, cache: Path, items: pd.DataFrame | None = None, seed: int = 0, **facts: object) -> Dataset:
+    return open_dataset(DatasetSpec(str(name), **facts), seed=seed, cache=cache, report=QUIET, stored_items=items)
 
 
 def through_csv(items: pd.DataFrame) -> pd.DataFrame:
@@ -96,9 +96,9 @@ def test_the_test_split_follows_the_seed_and_the_share(tmp_path):
 def test_what_a_run_knows_comes_back_unchanged(tmp_path, medmnist_like):
     for name in ("digits", medmnist_like):
         first = opened(name, tmp_path / "cache")
-        known = through_csv(first.items)
-        again = opened(name, tmp_path / "cache", known, seed=99)
-        assert again.items.equals(known) and again.classes == first.classes
+        items = through_csv(first.items)
+        again = opened(name, tmp_path / "cache", items, seed=99)
+        assert again.items.equals(items) and again.classes == first.classes
         for split, images in first.splits.items():
             assert np.array_equal(images.images, again.splits[split].images)
             assert np.array_equal(images.labels, again.splits[split].labels)
@@ -107,11 +107,11 @@ def test_what_a_run_knows_comes_back_unchanged(tmp_path, medmnist_like):
 def test_a_cache_that_is_gone_or_damaged_is_made_again(tmp_path, medmnist_like):
     cache = tmp_path / "cache"
     first = opened(medmnist_like, cache)
-    known = through_csv(first.items)
+    items = through_csv(first.items)
     pixels = np.array(first.splits["val"].images)
     (array,) = cache.glob("arrays/*/val.npy")
     array.write_bytes(array.read_bytes()[:-10])
-    assert np.array_equal(opened(medmnist_like, cache, known).splits["val"].images, pixels)
+    assert np.array_equal(opened(medmnist_like, cache, items).splits["val"].images, pixels)
     array.unlink()
     assert np.array_equal(opened(medmnist_like, cache).splits["val"].images, pixels)
     assert {file.name for file in cache.iterdir()} == {"arrays"}
@@ -279,12 +279,12 @@ def test_members_that_are_no_arrays_are_refused(tmp_path):
 
 
 def test_an_npz_that_changed_is_refused_and_one_that_was_only_touched_is_not(tmp_path, medmnist_like):
-    known = through_csv(opened(medmnist_like, tmp_path / "cache").items)
+    items = through_csv(opened(medmnist_like, tmp_path / "cache").items)
     os.utime(medmnist_like, (1, 1))
-    assert opened(medmnist_like, tmp_path / "cache", known).items.equals(known)
+    assert opened(medmnist_like, tmp_path / "cache", items).items.equals(items)
     npz(medmnist_like, train_images=random_images(40, 9, 9, 3, seed=5), train_labels=np.arange(40) % 4)
     with pytest.raises(UserError, match="has changed since this run was started: it has other images or labels"):
-        opened(medmnist_like, tmp_path / "cache", known)
+        opened(medmnist_like, tmp_path / "cache", items)
 
 
 def test_an_npz_that_is_gone_leaves_its_cached_pixels(tmp_path, medmnist_like):
@@ -364,10 +364,10 @@ def test_what_a_killed_process_left_is_swept_and_what_a_living_one_holds_is_not(
     (tmp_path / ".scratch-left").mkdir()
     (tmp_path / ".scratch-left" / "pixels").write_text("x")
     (tmp_path / ".scratch-old.lock").write_text("")
-    with scratch_folder(tmp_path) as held:
-        assert {path.name for path in tmp_path.iterdir()} == {held.name, f"{held.name}.lock"}
+    with scratch_folder(tmp_path) as folder:
+        assert {path.name for path in tmp_path.iterdir()} == {folder.name, f"{folder.name}.lock"}
         with scratch_folder(tmp_path) as second:
-            assert held.is_dir() and second.is_dir()
+            assert folder.is_dir() and second.is_dir()
     assert list(tmp_path.iterdir()) == []
 
 

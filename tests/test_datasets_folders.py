@@ -30,9 +30,9 @@ from initpools_cli.steps.user_files import images_of_table
 QUIET = Reporter(quiet=True)
 
 
-def opened(folder: Path, cache: Path, known: pd.DataFrame | None = None, **facts: object) -> Dataset:
+def opened(folder: Path, cache: Path, items: pd.DataFrame | None = None, **facts: object) -> Dataset:
     spec = DatasetSpec(str(folder), **{"size": 16, **facts})
-    return open_dataset(spec, seed=0, cache=cache, report=QUIET, stored_items=known)
+    return open_dataset(spec, seed=0, cache=cache, report=QUIET, stored_items=items)
 
 
 def through_csv(items: pd.DataFrame) -> pd.DataFrame:
@@ -95,9 +95,9 @@ def test_a_folder_is_one_array_in_the_order_of_its_path_bytes(tmp_path, cache):
         assert data.items["sha256"][row] == hashlib.sha256(content).hexdigest()
         assert data.items["bytes"][row] == len(content)
         assert np.array_equal(train.images[row], square(np.asarray(Image.open(tmp_path / "f" / path)), 16))
-    known = through_csv(data.items)
-    again = opened(tmp_path / "f", cache, known)
-    assert again.items.equals(known) and again.splits["train"].paths == train.paths
+    items = through_csv(data.items)
+    again = opened(tmp_path / "f", cache, items)
+    assert again.items.equals(items) and again.splits["train"].paths == train.paths
 
 
 def test_native_size_of_folders_is_64_and_small_images_are_enlarged(tmp_path, cache):
@@ -165,9 +165,9 @@ def test_the_orientation_that_the_camera_noted_is_applied(tmp_path, cache, endin
     exif[0x0112] = orientation
     (tmp_path / "f").mkdir()
     Image.fromarray(pixels).save(tmp_path / "f" / f"a.{ending}", exif=exif)
-    found = opened(tmp_path / "f", cache).splits["train"].images[0]
+    array = opened(tmp_path / "f", cache).splits["train"].images[0]
     with Image.open(tmp_path / "f" / f"a.{ending}") as image:
-        assert np.array_equal(found, np.asarray(ImageOps.exif_transpose(image)))
+        assert np.array_equal(array, np.asarray(ImageOps.exif_transpose(image)))
     assert orientation == 1 or orientation in UPRIGHT
 
 
@@ -181,10 +181,10 @@ def test_large_photos_are_as_good_as_resized_in_full(tmp_path, cache):
     smooth = np.add.outer(np.arange(512), np.arange(512))[..., None] * np.array([1, 2, 3]) / 12
     (tmp_path / "f").mkdir()
     Image.fromarray(smooth.astype(np.uint8)).save(tmp_path / "f" / "a.jpg", quality=95)
-    found = opened(tmp_path / "f", cache).splits["train"].images[0].astype(int)
+    pixels = opened(tmp_path / "f", cache).splits["train"].images[0].astype(int)
     with Image.open(tmp_path / "f" / "a.jpg") as image:
         whole = square(np.asarray(image), 16)
-    assert np.abs(found - whole).max() <= 4
+    assert np.abs(pixels - whole).max() <= 4
 
 
 def nasty(folder: Path) -> Path:
@@ -227,8 +227,8 @@ def test_a_name_may_hold_a_backslash_and_so_may_a_table_from_windows(tmp_path, c
         photo(tmp_path / "f" / name)
     items = opened(tmp_path / "f", cache).items
     pd.DataFrame({"path": ["c\\d.png", "a\\b.png"]}).to_csv(tmp_path / "t.csv")
-    found = images_of_table(tmp_path / "t.csv", "--labeled", items)
-    assert items["path"].iloc[found].tolist() == ["c/d.png", "a\\b.png"]
+    rows = images_of_table(tmp_path / "t.csv", "--labeled", items)
+    assert items["path"].iloc[rows].tolist() == ["c/d.png", "a\\b.png"]
 
 
 def test_a_broken_color_image_does_not_make_gray_ones_color(tmp_path, cache):
@@ -297,8 +297,8 @@ def test_sub_folders_are_classes_where_asked_for(classes, cache):
         assert [data.classes[label] for label in part.labels] == [path[0] for path in part.paths]
         assert part.paths == sorted(part.paths)
     assert data.notes == ["Left out 1 image outside any class folder: stray.png"]
-    known = through_csv(data.items)
-    assert opened(classes, cache, known, labels="folders").items.equals(known)
+    items = through_csv(data.items)
+    assert opened(classes, cache, items, labels="folders").items.equals(items)
 
 
 def test_classes_without_sub_folders_are_refused(tmp_path, cache):
@@ -396,14 +396,14 @@ def test_new_images_go_to_the_end_and_nothing_is_renumbered(tmp_path, cache):
     for name in "bdf":
         photo(tmp_path / "f" / f"{name}.png", ord(name))
     first = opened(tmp_path / "f", cache)
-    known = through_csv(first.items)
+    items = through_csv(first.items)
     pixels = np.array(first.splits["train"].images)
     for name in "eac":
         photo(tmp_path / "f" / f"{name}.png", ord(name))
-    grown = opened(tmp_path / "f", cache, known)
+    grown = opened(tmp_path / "f", cache, items)
     assert grown.splits["train"].paths == ["b.png", "d.png", "f.png", "a.png", "c.png", "e.png"]
     assert grown.items["index"].tolist() == list(range(6))
-    assert grown.items[:3].equals(known) and grown.items.dtypes.equals(known.dtypes)
+    assert grown.items[:3].equals(items) and grown.items.dtypes.equals(items.dtypes)
     assert np.array_equal(grown.splits["train"].images[:3], pixels)
     fresh = opened(tmp_path / "f", cache)
     assert np.array_equal(grown.splits["train"].images[3:], fresh.splits["train"].images[[0, 2, 4]])
@@ -418,10 +418,10 @@ def test_new_images_go_to_the_end_and_nothing_is_renumbered(tmp_path, cache):
 
 def test_new_images_of_a_labeled_folder_join_train_with_their_class(classes, cache):
     first = opened(classes, cache, labels="folders")
-    known = through_csv(first.items)
+    items = through_csv(first.items)
     photo(classes / "a" / "new.png", 50)
     photo(classes / "Z" / "new.png", 51)
-    grown = opened(classes, cache, known, labels="folders")
+    grown = opened(classes, cache, items, labels="folders")
     # A new class takes the next number although it sorts first.
     assert grown.classes == ("a", "b", "c", "Z")
     n = len(first.splits["train"].paths)
@@ -430,7 +430,7 @@ def test_new_images_of_a_labeled_folder_join_train_with_their_class(classes, cac
     assert grown.splits["test"].paths == first.splits["test"].paths
     assert np.array_equal(grown.splits["test"].images, first.splits["test"].images)
     rows = grown.items[~grown.items["path"].isin(["Z/new.png", "a/new.png"])].reset_index(drop=True)
-    assert rows.equals(known)
+    assert rows.equals(items)
     again = opened(classes, cache, through_csv(grown.items), labels="folders")
     assert again.classes == grown.classes and again.items.equals(through_csv(grown.items))
 
@@ -438,10 +438,10 @@ def test_new_images_of_a_labeled_folder_join_train_with_their_class(classes, cac
 def test_new_images_stay_in_their_split(tmp_path, cache):
     for number, name in enumerate(["train/a/1.png", "train/b/2.png", "test/a/3.png"]):
         photo(tmp_path / "f" / name, number)
-    known = through_csv(opened(tmp_path / "f", cache).items)
+    items = through_csv(opened(tmp_path / "f", cache).items)
     for number, name in enumerate(["train/a/0.png", "test/b/0.png", "other.png"], 5):
         photo(tmp_path / "f" / name, number)
-    grown = opened(tmp_path / "f", cache, known)
+    grown = opened(tmp_path / "f", cache, items)
     assert grown.splits["train"].paths == ["train/a/1.png", "train/b/2.png", "train/a/0.png"]
     assert grown.splits["test"].paths == ["test/a/3.png", "test/b/0.png"]
     assert grown.splits["test"].labels.tolist() == [0, 1]
@@ -452,16 +452,16 @@ def test_new_images_need_a_label_where_the_others_have_one(tmp_path, cache):
     for name in "abcd":
         photo(tmp_path / "f" / f"{name}.png", ord(name))
     table = write_csv(tmp_path / "l.csv", "path,label\na,1\nb,2\nc,1\nd,2\n")
-    known = through_csv(opened(tmp_path / "f", cache, labels=table).items)
+    items = through_csv(opened(tmp_path / "f", cache, labels=table).items)
     # The table is needed again only for new images.
     (tmp_path / "l.csv").rename(tmp_path / "m.csv")
-    assert opened(tmp_path / "f", cache, known, labels=table).items.equals(known)
+    assert opened(tmp_path / "f", cache, items, labels=table).items.equals(items)
     (tmp_path / "m.csv").rename(tmp_path / "l.csv")
     photo(tmp_path / "f" / "e.png", 9)
     with pytest.raises(UserError, match=r"no row for 1 of 5 images: e.png"):
-        opened(tmp_path / "f", cache, known, labels=table)
+        opened(tmp_path / "f", cache, items, labels=table)
     write_csv(tmp_path / "l.csv", "path,label\na,1\nb,2\nc,1\nd,2\ne,2\n")
-    assert opened(tmp_path / "f", cache, known, labels=table).splits["train"].labels[-1] == 1
+    assert opened(tmp_path / "f", cache, items, labels=table).splits["train"].labels[-1] == 1
 
 
 def test_a_long_tail_is_not_joined_by_new_images(classes, cache):
@@ -479,27 +479,27 @@ def test_a_long_tail_is_not_joined_by_new_images(classes, cache):
 
 def test_a_color_image_does_not_join_gray_ones(tmp_path, cache):
     photo(tmp_path / "f" / "a.png", mode="L")
-    known = through_csv(opened(tmp_path / "f", cache).items)
+    items = through_csv(opened(tmp_path / "f", cache).items)
     photo(tmp_path / "f" / "b.png")
     with pytest.raises(UserError, match=r"1 new image is in color, but all images of this run are gray: b.png"):
-        opened(tmp_path / "f", cache, known)
+        opened(tmp_path / "f", cache, items)
 
 
 def test_a_gray_image_joins_color_ones_as_color(tmp_path, cache):
     photo(tmp_path / "f" / "a.png")
-    known = through_csv(opened(tmp_path / "f", cache).items)
+    items = through_csv(opened(tmp_path / "f", cache).items)
     photo(tmp_path / "f" / "b.png", mode="L")
-    assert opened(tmp_path / "f", cache, known).splits["train"].images.shape == (2, 16, 16, 3)
+    assert opened(tmp_path / "f", cache, items).splits["train"].images.shape == (2, 16, 16, 3)
 
 
 def test_a_file_that_vanished_keeps_its_row_and_its_pixels(tmp_path, cache):
     for name in "abc":
         photo(tmp_path / "f" / f"{name}.png", ord(name))
     first = opened(tmp_path / "f", cache)
-    known = through_csv(first.items)
+    items = through_csv(first.items)
     (tmp_path / "f" / "b.png").unlink()
     photo(tmp_path / "f" / "d.png", 7)
-    grown = opened(tmp_path / "f", cache, known)
+    grown = opened(tmp_path / "f", cache, items)
     assert grown.splits["train"].paths == ["a.png", "b.png", "c.png", "d.png"]
     assert np.array_equal(grown.splits["train"].images[:3], first.splits["train"].images)
     assert grown.notes == [
@@ -508,30 +508,30 @@ def test_a_file_that_vanished_keeps_its_row_and_its_pixels(tmp_path, cache):
     ]
     shutil.rmtree(cache)
     with pytest.raises(UserError, match=r"missing in .*, and there are no cached pixels: b.png"):
-        opened(tmp_path / "f", cache, known)
+        opened(tmp_path / "f", cache, items)
 
 
 def test_a_file_that_changed_is_refused(tmp_path, cache):
     for name in "ab":
         photo(tmp_path / "f" / f"{name}.bmp", ord(name))
-    known = through_csv(opened(tmp_path / "f", cache).items)
+    items = through_csv(opened(tmp_path / "f", cache).items)
     size = (tmp_path / "f" / "a.bmp").stat().st_size
     photo(tmp_path / "f" / "a.bmp", 1, size=(40, 40))
     with pytest.raises(UserError, match=rf"a.bmp has changed since this run was started: it had {size} bytes and has"):
-        opened(tmp_path / "f", cache, known)
+        opened(tmp_path / "f", cache, items)
     # The same number of bytes is found out when the pixels are read again.
     photo(tmp_path / "f" / "a.bmp", 1)
-    assert opened(tmp_path / "f", cache, known).items.equals(known)
+    assert opened(tmp_path / "f", cache, items).items.equals(items)
     shutil.rmtree(cache)
     with pytest.raises(UserError, match=r"1 file changed since this run was started: a.bmp"):
-        opened(tmp_path / "f", cache, known)
+        opened(tmp_path / "f", cache, items)
 
 
 def test_opening_again_decodes_nothing(tmp_path, cache):
     file = photo(tmp_path / "f" / "a.bmp")
-    known = through_csv(opened(tmp_path / "f", cache).items)
+    items = through_csv(opened(tmp_path / "f", cache).items)
     file.write_bytes(b"x" * file.stat().st_size)
-    assert opened(tmp_path / "f", cache, known).notes == []
+    assert opened(tmp_path / "f", cache, items).notes == []
 
 
 def test_decoders_warn_nobody(tmp_path, cache):

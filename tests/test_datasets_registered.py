@@ -304,11 +304,11 @@ def test_tiny_imagenet_is_unpacked_with_its_validation_images_as_test(tmp_path):
     scratch.mkdir(parents=True)
     source = tiny_imagenet.load(remote, home, 0, scratch, QUIET)
     assert isinstance(source, Files)
-    found = open_files(source, 64, Scale(), 0.2, 0, Storage(home, scratch, QUIET))
-    assert found.classes == ("crane (n1)", "crane (n2)", "goldfish")
-    assert found.items["split"].tolist() == ["train"] * 3 + ["test"] * 2
-    assert found.items["label"].tolist() == [0, 1, 2, 2, 0]
-    assert found.arrays["test"][:, 0, 0, 0].tolist() == [40, 50]
+    files = open_files(source, 64, Scale(), 0.2, 0, Storage(home, scratch, QUIET))
+    assert files.classes == ("crane (n1)", "crane (n2)", "goldfish")
+    assert files.items["split"].tolist() == ["train"] * 3 + ["test"] * 2
+    assert files.items["label"].tolist() == [0, 1, 2, 2, 0]
+    assert files.arrays["test"][:, 0, 0, 0].tolist() == [40, 50]
     # It is there now, and fetched no more.
     (home / "tinyimagenet" / "tiny.zip").unlink()
     archive.unlink()

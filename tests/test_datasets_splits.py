@@ -65,11 +65,11 @@ def test_tiny_and_single_classes_keep_an_image():
 @pytest.mark.parametrize("kind", ["exp", "step"])
 def test_a_long_tail_is_a_mask_with_those_counts(kind):
     labels = np.tile(np.arange(10), 100)
-    kept = long_tail(labels, 10, kind, 0.02, 0)
-    assert kept.shape == labels.shape and kept.dtype == bool
-    assert np.bincount(labels[kept]).tolist() == tail_counts(1000, 10, kind, 0.02)
-    assert np.array_equal(kept, long_tail(labels, 10, kind, 0.02, 0))
-    assert not np.array_equal(kept, long_tail(labels, 10, kind, 0.02, 1))
+    mask = long_tail(labels, 10, kind, 0.02, 0)
+    assert mask.shape == labels.shape and mask.dtype == bool
+    assert np.bincount(labels[mask]).tolist() == tail_counts(1000, 10, kind, 0.02)
+    assert np.array_equal(mask, long_tail(labels, 10, kind, 0.02, 0))
+    assert not np.array_equal(mask, long_tail(labels, 10, kind, 0.02, 1))
 
 
 def test_a_class_gives_no_more_than_it_has():
@@ -80,8 +80,8 @@ def test_a_class_gives_no_more_than_it_has():
 def test_what_a_class_keeps_does_not_depend_on_the_other_classes():
     labels = np.tile(np.arange(4), 25)
     swapped = np.where(labels == 2, 3, np.where(labels == 3, 2, labels))
-    kept, other = (long_tail(of, 4, "exp", 0.1, 0) for of in (labels, swapped))
-    assert np.array_equal(kept[labels == 0], other[labels == 0])
+    mask, other = (long_tail(of, 4, "exp", 0.1, 0) for of in (labels, swapped))
+    assert np.array_equal(mask[labels == 0], other[labels == 0])
 
 
 def test_a_long_tail_needs_labels():

@@ -84,8 +84,8 @@ def test_one_command_chooses_from_a_folder(photos: Path, initpools: Initpools) -
     assert f"embeddings: embed/{LITE} (pretrained on ImageNet-1k with labels)" in ended.err
     assert f"strategy: {FIRST_POOL}, the default" in ended.err
     assert len(Path("to-label.csv").read_text().splitlines()) == 3
-    made = step(f"embed/{LITE}")
-    assert made["table"]["size"] == 128 and made["outcome"]["train"] == [6, 1280]
+    facts = step(f"embed/{LITE}")
+    assert facts["table"]["size"] == 128 and facts["outcome"]["train"] == [6, 1280]
     report = initpools("plot", "report")
     assert report.code == 0 and "ImageNet-1k with labels" in Path("runs/photos/plot/report.html").read_text()
 
@@ -122,8 +122,8 @@ def test_a_pretrain_of_the_run_comes_first(copied_run: Path, initpools: Initpool
 
 def test_the_strategy_of_a_configuration_file_is_used(photos: Path, initpools: Initpools) -> None:
     Path("select.toml").write_text('[select]\nstrategy = "random"\n')
-    chosen = initpools("select-pool", "--dataset", photos, "--budget", 2, "--config", "select.toml")
-    assert chosen.code == 0 and "the default" not in chosen.err
+    result = initpools("select-pool", "--dataset", photos, "--budget", 2, "--config", "select.toml")
+    assert result.code == 0 and "the default" not in result.err
     assert Path("runs/photos/pool/random-b2-s0").is_dir() and not Path("runs/photos/embed").exists()
     refused = initpools("select-pool", "--budget", 2, "--set", "strategy=3")
     assert refused.code == 2 and "select.strategy = 3" in refused.err
@@ -140,8 +140,8 @@ def test_components_of_color_images_are_cautioned(
     ended = initpools("select-pool", "--budget", 2)
     assert ended.code == 0 and ("rarely help with photographs" in ended.err) == cautioned
     # Named embeddings are what the user wants.
-    named = initpools("select-pool", "--budget", 3, "--from", "pca")
-    assert named.code == 0 and "rarely help" not in named.err
+    result = initpools("select-pool", "--budget", 3, "--from", "pca")
+    assert result.code == 0 and "rarely help" not in result.err
 
 
 def test_a_round_has_a_default_query(copied_run: Path, initpools: Initpools) -> None:
@@ -149,10 +149,10 @@ def test_a_round_has_a_default_query(copied_run: Path, initpools: Initpools) -> 
     ended = initpools("al-run", "--labels", "labeled.csv", "--budget", 3, "--next", "next.csv")
     assert ended.code == 0, ended.err
     assert f"query: {QUERY}, the default" in ended.err and len(Path("next.csv").read_text().splitlines()) == 4
-    named = initpools(
+    result = initpools(
         "al-run", "--labels", "labeled.csv", "--budget", 3, "--next", "next.csv", "--set", "al.query=['random']"
     )
-    assert named.code == 0 and "the default" not in named.err
+    assert result.code == 0 and "the default" not in result.err
 
 
 def test_the_page_on_defaults_names_them() -> None:

@@ -51,16 +51,16 @@ sys.path.pop(0)
 
 def command_lines(text: str, *languages: str) -> list[list[str]]:
     """The words after `initpools` of every command line in the blocks of those languages."""
-    found = []
+    lines = []
     for language, block in BLOCK.findall(text):
         if language in languages:
             for line in block.replace("\\\n", " ").splitlines():
                 for start in ("initpools ", "torchrun "):
                     if line.startswith(start):
-                        found.append(
+                        lines.append(
                             shlex.split(line.partition("-m initpools_cli.cli.app " if "torchrun" in line else start)[2])
                         )
-    return found
+    return lines
 
 
 def quickened(words: list[str]) -> list[str]:
@@ -141,8 +141,8 @@ def test_commands_have_the_options_they_are_given(page: Path) -> None:
         assert words[0] in commands, f"initpools {words[0]}"
         command = commands[words[0]]
         command = getattr(command, "commands", {}).get(words[1] if len(words) > 1 else "", command)
-        known = {name for parameter in command.params for name in parameter.opts}
-        unknown = [word for word in words if word.startswith("-") and word not in known | {"--help"}]
+        options = {name for parameter in command.params for name in parameter.opts}
+        unknown = [word for word in words if word.startswith("-") and word not in options | {"--help"}]
         assert not unknown, f"{page.name}: initpools {shlex.join(words)}: {unknown}"
         sets = [
             words[i + 1] for i, word in enumerate(words) if word == "--set" and "." in words[i + 1].partition("=")[0]
@@ -272,8 +272,10 @@ def measured_numbers(text: str) -> list[str]:
 
 @pytest.mark.parametrize("page", PAGES_BY_HAND, ids=lambda page: page.stem)
 def test_measured_numbers_are_generated(page: Path) -> None:
-    found = measured_numbers(page.read_text(encoding="utf-8"))
-    assert not found, f"{page.name}: generate {found} from benchmarks/results (docs/parts/), or say it without numbers."
+    numbers = measured_numbers(page.read_text(encoding="utf-8"))
+    assert not numbers, (
+        f"{page.name}: generate {numbers} from benchmarks/results (docs/parts/), or say it without numbers."
+    )
 
 
 def test_every_allowed_number_is_on_a_page() -> None:
@@ -313,8 +315,8 @@ def test_every_command_and_every_strategy_has_one_page() -> None:
     assert sorted(pages) == sorted(generate.commands.names())
     assert all(f"<!-- generated: command {name} -->" in text for name, text in pages.items())
     families = [page for page in PAGES if page.parent.name == "strategies"]
-    named = [name for page in families for name in generate.strategies.page_names(page)]
-    assert sorted(named) == sorted(row["name"] for row in KINDS["strategies"]())
+    names = [name for page in families for name in generate.strategies.page_names(page)]
+    assert sorted(names) == sorted(row["name"] for row in KINDS["strategies"]())
     index = (ROOT / "docs/strategies.md").read_text()
     assert all(f"(strategies/{page.name})" in index for page in families)
     assert all(f"(../figures/strategies-{page.stem}.svg)" in page.read_text() for page in families)
@@ -324,10 +326,10 @@ def test_every_command_and_every_strategy_has_one_page() -> None:
 def test_figures_of_strategies_show_distinct_picks_of_those_on_their_page(page: str) -> None:
     names = figures.PANELS[page]
     assert set(names) <= set(generate.strategies.page_names(ROOT / f"docs/strategies/{page}.md"))
-    drawn = figures.figure(page)
-    assert drawn == figures.figure(page)
+    figure = figures.figure(page)
+    assert figure == figures.figure(page)
     stored = ROOT / f"docs/figures/strategies-{page}.svg"
-    for text in (drawn, stored.read_text(encoding="utf-8")):
+    for text in (figure, stored.read_text(encoding="utf-8")):
         root = ElementTree.fromstring(text)
         classes = [mark.get("class") for mark in root.iter()]
         assert classes.count("order") == classes.count("pick") == figures.BUDGET * len(names)
@@ -401,11 +403,11 @@ def test_options_settings_and_commands_in_sentences_exist(page: Path, vocabulary
 def test_files_of_the_run_directory_are_named_in_the_code() -> None:
     text = (ROOT / "docs/run-directory.md").read_text(encoding="utf-8")
     source = "".join(file.read_text(encoding="utf-8") for file in (ROOT / "initpools_cli").rglob("*.py"))
-    named = set(re.findall(r"(?<![\w/<.*-])[a-z_]+\.(?:csv|npy|npz|toml|safetensors|jsonl|txt)\b", text))
+    names = set(re.findall(r"(?<![\w/<.*-])[a-z_]+\.(?:csv|npy|npz|toml|safetensors|jsonl|txt)\b", text))
     # One file for each split.
-    named -= {f"{split}.npy" for split in ("train", "val", "test")}
-    assert len(named) > 30
+    names -= {f"{split}.npy" for split in ("train", "val", "test")}
+    assert len(names) > 30
     # By its name, or by its stem where the ending is added.
     assert not [
-        name for name in sorted(named) if not re.search(rf"[\"'/]{re.escape(name)}|\"{Path(name).stem}\"", source)
+        name for name in sorted(names) if not re.search(rf"[\"'/]{re.escape(name)}|\"{Path(name).stem}\"", source)
     ]

@@ -38,12 +38,12 @@ class Server:
         self.url = ""
 
     def answer(self, handler: http.server.BaseHTTPRequestHandler) -> None:
-        asked = handler.headers.get("Range")
-        self.asked.append(asked)
+        byte_range = handler.headers.get("Range")
+        self.asked.append(byte_range)
         if self.status != 200 and len(self.asked) <= self.failures:
             handler.send_error(self.status)
             return
-        start = int(asked.removeprefix("bytes=").removesuffix("-")) if asked and self.ranges else 0
+        start = int(byte_range.removeprefix("bytes=").removesuffix("-")) if byte_range and self.ranges else 0
         if start >= len(CONTENT):
             handler.send_error(416)
             return
@@ -132,12 +132,12 @@ def test_a_whole_file_that_was_never_named_is_recognized(tmp_path):
         assert got(server, tmp_path) == CONTENT
 
 
-@pytest.mark.parametrize("left", [b"x" * 1000, b"x" * 400_000])
-def test_what_is_left_of_another_file_is_thrown_away(tmp_path, left):
-    (tmp_path / "data.npz.part").write_bytes(left)
+@pytest.mark.parametrize("content", [b"x" * 1000, b"x" * 400_000])
+def test_what_is_left_of_another_file_is_thrown_away(tmp_path, content):
+    (tmp_path / "data.npz.part").write_bytes(content)
     with serving(Server()) as server:
         assert got(server, tmp_path) == CONTENT
-        assert server.asked == [f"bytes={len(left)}-", None]
+        assert server.asked == [f"bytes={len(content)}-", None]
 
 
 def test_a_transfer_that_is_always_cut_off_ends_with_what_to_do_and_keeps_what_came(tmp_path):
@@ -171,10 +171,10 @@ def test_a_busy_server_is_asked_again(tmp_path):
 
 
 def test_a_mirror_is_tried_where_the_first_address_fails(tmp_path):
-    with serving(Server(status=404)) as gone, serving(Server()) as server:
-        both = RemoteFile((gone.url, server.url), "data.npz", MD5)
+    with serving(Server(status=404)) as dead_server, serving(Server()) as server:
+        both = RemoteFile((dead_server.url, server.url), "data.npz", MD5)
         assert fetch(both, tmp_path, QUIET).read_bytes() == CONTENT
-        assert len(gone.asked) == len(server.asked) == 1
+        assert len(dead_server.asked) == len(server.asked) == 1
 
 
 def test_a_refused_port_and_an_unknown_host_are_named(tmp_path):
@@ -214,8 +214,8 @@ def test_a_full_disk_names_the_folder_and_the_setting_that_moves_it(tmp_path):
 
 
 def test_a_second_process_is_told_to_wait(tmp_path):
-    held, refused = FileLock(tmp_path / "data.npz.part.lock"), pytest.raises(UserError, match="Another initpools")
-    with held, serving(Server()) as server, refused:
+    lock, refused = FileLock(tmp_path / "data.npz.part.lock"), pytest.raises(UserError, match="Another initpools")
+    with lock, serving(Server()) as server, refused:
         got(server, tmp_path)
     assert server.asked == []
 

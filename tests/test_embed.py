@@ -48,16 +48,16 @@ def test_images_are_prepared_in_threads_and_stay_in_order(weights: Path, channel
     model, preprocess = load_backbone(NAME, weights, size=32)
     images = np.random.default_rng(0).integers(0, 256, (11, 9, 9, channels), dtype=np.uint8)
     split = Split(images, None, [""] * 11)
-    shown = [Image.fromarray(image[..., 0] if channels == 1 else image) for image in images]
+    pictures = [Image.fromarray(image[..., 0] if channels == 1 else image) for image in images]
     with torch.inference_mode():
-        naive = np.concatenate([model(preprocess(image)[None]).numpy() for image in shown])
+        naive = np.concatenate([model(preprocess(image)[None]).numpy() for image in pictures])
     for threads, batch in ((1, 4), (3, 4), (2, 11), (2, 1)):
         machine = DeviceConfig(torch.device("cpu"), threads)
         for rows in (slice(0, 11), slice(4, 11), slice(8, 8)):
             blocks = list(backbone_features(model, preprocess, split, rows, None, batch, machine))
             assert all(len(block) == batch for block in blocks[:-1])
-            found = np.concatenate(blocks) if blocks else naive[:0]
-            np.testing.assert_allclose(found, naive[rows], rtol=1e-4, atol=1e-5)
+            features = np.concatenate(blocks) if blocks else naive[:0]
+            np.testing.assert_allclose(features, naive[rows], rtol=1e-4, atol=1e-5)
 
 
 def photographs(folder: Path, count: int, side: int) -> Split:

@@ -88,14 +88,16 @@ def test_a_format_gives_the_array_and_the_ids_that_were_written(rows: np.ndarray
     path = Path(f"feats{suffix}")
     WRITERS[suffix](path, rows, IDS)
     for _ in range(2):
-        found = read_embeddings(path)
+        embeddings = read_embeddings(path)
         # Strategies read memory maps in blocks.
         assert (
-            isinstance(found.array, np.memmap) and found.array.dtype == np.float32 and not found.array.flags.writeable
+            isinstance(embeddings.array, np.memmap)
+            and embeddings.array.dtype == np.float32
+            and not embeddings.array.flags.writeable
         )
-        np.testing.assert_array_equal(found.array, rows)
-        assert found.ids is not None and [row.path for row in found.ids.rows] == IDS
-        assert found.files == (path,)
+        np.testing.assert_array_equal(embeddings.array, rows)
+        assert embeddings.ids is not None and [row.path for row in embeddings.ids.rows] == IDS
+        assert embeddings.files == (path,)
     # Without ids, and in a run of its own.
     assert read_embeddings(path, "none").ids is None
     assert is_source(str(path)) and is_embeddings(as_dataset(str(path)))
@@ -119,9 +121,9 @@ def test_values_are_kept_in_their_type(rows: np.ndarray, suffix: str, dtype: str
     DTYPES[suffix](path, tensor)
     # float32 has all values of bfloat16.
     expected = tensor.float().numpy() if dtype == "bfloat16" else tensor.numpy()
-    found = read_embeddings(path).array
-    assert found.dtype == expected.dtype
-    np.testing.assert_array_equal(found, expected)
+    array = read_embeddings(path).array
+    assert array.dtype == expected.dtype
+    np.testing.assert_array_equal(array, expected)
 
 
 @pytest.mark.parametrize("suffix", DTYPES)
@@ -166,21 +168,21 @@ def test_files_that_can_be_mapped_are_not_copied(rows: np.ndarray, tmp_path: Pat
 
 
 def test_other_layouts_in_memory_and_of_pandas_are_read(rows: np.ndarray) -> None:
-    for given in (rows.astype(">f4"), np.asfortranarray(rows), np.asfortranarray(rows.astype(">f4"))):
-        np.savez("embeddings.npz", embeddings=given)
-        np.savez("other.npz", embedding=given)
-        np.savez_compressed("packed.npz", x=given)
+    for array in (rows.astype(">f4"), np.asfortranarray(rows), np.asfortranarray(rows.astype(">f4"))):
+        np.savez("embeddings.npz", embeddings=array)
+        np.savez("other.npz", embedding=array)
+        np.savez_compressed("packed.npz", x=array)
         with h5py.File("feats.h5", "w") as file:
-            file["x"] = given
+            file["x"] = array
         for file in ("embeddings.npz", "other.npz", "packed.npz", "feats.h5"):
             np.testing.assert_array_equal(read_embeddings(Path(file)).array, rows)
     pd.DataFrame(rows, index=IDS).rename(columns=str).to_parquet("index.parquet")
     pd.DataFrame(rows, index=pd.Index(IDS, name="path")).rename(columns=str).to_parquet("path.parquet")
     pd.DataFrame(rows, index=pd.Index(IDS, name="path")).to_csv("path.csv")
     for file in ("index.parquet", "path.parquet", "path.csv"):
-        found = read_embeddings(Path(file))
-        np.testing.assert_array_equal(found.array, rows)
-        assert found.ids is not None and [row.path for row in found.ids.rows] == IDS
+        embeddings = read_embeddings(Path(file))
+        np.testing.assert_array_equal(embeddings.array, rows)
+        assert embeddings.ids is not None and [row.path for row in embeddings.ids.rows] == IDS
     pd.DataFrame(rows).to_csv("numbers.csv")
     np.testing.assert_array_equal(read_embeddings(Path("numbers.csv")).array, rows)
 
@@ -189,11 +191,11 @@ def test_one_of_several_arrays_is_named(rows: np.ndarray, initpools: Initpools) 
     np.savez("feats.npz", clip=rows, dino=rows[:, :3], id=np.arange(N) * 10)
     several = initpools("select-pool", "kcenter", "-n", 2, "--embeddings", "feats.npz")
     assert several.code == 2 and "clip (40, 6) float32, dino (40, 3) float32" in several.err
-    found = read_embeddings(Path("feats.npz:dino"))
-    np.testing.assert_array_equal(found.array, rows[:, :3])
-    assert found.ids is not None and found.ids.rows[3].path == "30"
-    began = initpools("embed", "feats.npz:dino")
-    assert began.code == 0 and Path("runs/feats/embed/feats/train.npy").is_file(), began.err
+    embeddings = read_embeddings(Path("feats.npz:dino"))
+    np.testing.assert_array_equal(embeddings.array, rows[:, :3])
+    assert embeddings.ids is not None and embeddings.ids.rows[3].path == "30"
+    result = initpools("embed", "feats.npz:dino")
+    assert result.code == 0 and Path("runs/feats/embed/feats/train.npy").is_file(), result.err
     assert "already done" in initpools("embed").err
     assert initpools("select-pool", "kcenter", "-n", 2).code == 0
 
@@ -202,12 +204,12 @@ def test_ids_in_the_file_name_the_images_everywhere(rows: np.ndarray, initpools:
     np.save("feats.npy", rows)
     Path("ids.txt").write_text("\n".join(IDS))
     write_csv(Path("feats.csv"), rows, IDS, name="filenames")
-    listed = ["--embeddings", "feats.npy", "--ids", "ids.txt"]
+    options = ["--embeddings", "feats.npy", "--ids", "ids.txt"]
     stored = ["--embeddings", "feats.csv"]
     pick = ["select-pool", "typiclust", "--budget", 4, "-o", "pool.csv"]
     assert initpools(*pick, *stored).code == 0
     first = Path("pool.csv").read_text()
-    assert initpools(*pick, *listed).code == 0
+    assert initpools(*pick, *options).code == 0
     assert first == Path("pool.csv").read_text() and "photos/" in first
     Path("labels.csv").write_text(f"id,label\n{IDS[3]},a\n{IDS[5]},b\n")
     Path("groups.csv").write_text("id,group\n" + "".join(f"{name},{at % 4}\n" for at, name in enumerate(IDS)))
@@ -217,7 +219,7 @@ def test_ids_in_the_file_name_the_images_everywhere(rows: np.ndarray, initpools:
         ["select-pool", "kcenter@groups", "-n", 3, "--groups", "groups.csv", "--card", "full"],
         ["rank", "typicality", "--labeled", "pool.csv"],
     ):
-        by_list, by_file = initpools(*words, *listed), initpools(*words, *stored)
+        by_list, by_file = initpools(*words, *options), initpools(*words, *stored)
         assert by_file.code == 0 and by_file.out == by_list.out, by_file.err
         assert set(by_file.out.split()) <= {*IDS}
     both = initpools(*pick, *stored, "--ids", "ids.txt")
@@ -267,10 +269,10 @@ def write_shards(folder: str, suffix: str, rows: np.ndarray, name: str = "train-
 def test_shards_are_one_array(rows: np.ndarray, suffix: str) -> None:
     files = write_shards("shards", suffix, rows)
     for reference in ("shards", f"shards/train-*{suffix}", str(Path("shards/*").resolve())):
-        found = read_embeddings(Path(reference))
-        np.testing.assert_array_equal(found.array, rows)
-        assert found.ids is not None and [row.path for row in found.ids.rows] == IDS
-        assert [file.resolve() for file in found.files] == [file.resolve() for file in files]
+        embeddings = read_embeddings(Path(reference))
+        np.testing.assert_array_equal(embeddings.array, rows)
+        assert embeddings.ids is not None and [row.path for row in embeddings.ids.rows] == IDS
+        assert [file.resolve() for file in embeddings.files] == [file.resolve() for file in files]
     assert is_source("./shards") and is_embeddings(as_dataset("./shards")) and is_embeddings(as_dataset("shards/*"))
 
 
@@ -278,11 +280,11 @@ def test_shards_are_in_the_order_of_their_numbers(rows: np.ndarray, initpools: I
     Path("shards").mkdir()
     for row in range(N):
         np.save(f"shards/part{row}.npy", rows[row : row + 1].astype(np.float16))
-    found = read_embeddings(Path("shards"))
-    assert found.array.dtype == np.float16 and found.ids is None
-    np.testing.assert_array_equal(found.array, rows.astype(np.float16))
-    began = initpools("embed", "shards/")
-    assert began.code == 0 and "already done" in initpools("embed", "./shards").err, began.err
+    embeddings = read_embeddings(Path("shards"))
+    assert embeddings.array.dtype == np.float16 and embeddings.ids is None
+    np.testing.assert_array_equal(embeddings.array, rows.astype(np.float16))
+    result = initpools("embed", "shards/")
+    assert result.code == 0 and "already done" in initpools("embed", "./shards").err, result.err
     assert initpools("select-pool", "kcenter", "-n", 2).code == 0 and Path("runs/shards").is_dir()
     of_many = initpools("select-pool", "kcenter", "-n", 4, "--embeddings", "shards/*.npy")
     assert of_many.out.split() == [str(row) for row in select("shards", "kcenter", 4)]
@@ -306,8 +308,8 @@ def test_a_folder_that_changes_while_it_is_read_is_refused(rows: np.ndarray) -> 
 
 def test_embeddings_are_written_as_shards_with_ids_and_encoder(rows: np.ndarray, initpools: Initpools) -> None:
     WRITERS[".pt"](Path("feats.pt"), rows, IDS)
-    made = initpools("embed", "feats.pt", "--set", "embed.shards=3")
-    assert made.code == 0 and "shards: runs/feats/shards/feats" in made.err, made.err
+    result = initpools("embed", "feats.pt", "--set", "embed.shards=3")
+    assert result.code == 0 and "shards: runs/feats/shards/feats" in result.err, result.err
     folder = Path("runs/feats/shards/feats")
     files = sorted(folder.glob("*.safetensors"))
     assert [file.name for file in files] == [f"train-{number:05}-of-00003.safetensors" for number in range(3)]
@@ -328,9 +330,9 @@ def test_embeddings_are_written_as_shards_with_ids_and_encoder(rows: np.ndarray,
     assert lacking.code == 2 and "train-00001-of-00003" in lacking.err
     renewed = initpools("embed", "--set", "embed.shards=3")
     assert renewed.code == 0 and files[1].is_file(), renewed.err
-    for number, said in ((N + 1, "more than the 40 images of train"), (-1, "embed.shards")):
+    for number, message in ((N + 1, "more than the 40 images of train"), (-1, "embed.shards")):
         refused = initpools("embed", "--set", f"embed.shards={number}")
-        assert refused.code == 2 and said in refused.err, refused.err
+        assert refused.code == 2 and message in refused.err, refused.err
 
 
 # ---- bad input
@@ -448,10 +450,10 @@ BAD: dict[str, tuple[Callable[[np.ndarray], object], str, str]] = {
 
 @pytest.mark.parametrize("kind", BAD)
 def test_bad_embeddings_are_refused(rows: np.ndarray, initpools: Initpools, kind: str) -> None:
-    write, name, said = BAD[kind]
+    write, name, message = BAD[kind]
     write(rows)
     refused = initpools("select-pool", "kcenter", "-n", 1, "--embeddings", name)
-    assert refused.code == 2 and said in refused.err, refused.err
+    assert refused.code == 2 and message in refused.err, refused.err
     assert "Traceback" not in refused.err
     assert not [*Path("cache").glob(".scratch-*")]
 
@@ -476,7 +478,7 @@ def test_select_takes_paths_tensors_and_data_frames(rows: np.ndarray) -> None:
     np.savez("feats.npz", a=rows, b=-rows)
     expected = select(rows, "kcenter", 5)
     numbered = pd.DataFrame(rows).add_prefix("e").assign(path=IDS, width=3)
-    for given in (
+    for argument in (
         "feats.csv",
         Path("feats.csv"),
         "feats.npz:a",
@@ -488,19 +490,19 @@ def test_select_takes_paths_tensors_and_data_frames(rows: np.ndarray) -> None:
         pd.DataFrame({"id": IDS, "embedding": list(rows)}),
         pa.table({"embedding": list(rows)}),
     ):
-        np.testing.assert_array_equal(select(given, "kcenter", 5), expected)
+        np.testing.assert_array_equal(select(argument, "kcenter", 5), expected)
     half = torch.tensor(rows).bfloat16()
     np.testing.assert_array_equal(select(half, "kcenter", 5), select(half.float().numpy(), "kcenter", 5))
     more = select(torch.tensor(rows), "kcenter", 2, labeled=torch.tensor(expected), exclude=pd.Series([0]))
     np.testing.assert_array_equal(more, select(rows, "kcenter", 2, labeled=expected, exclude=[0]))
-    for given, said in (
+    for argument, message in (
         (pd.DataFrame({"id": IDS, "width": 3}), "only id, width"),
         (pd.DataFrame({"e": [[1.0, 2.0], [1.0]]}), "1 values in 'e' of row 1"),
         (torch.tensor(rows).to_sparse(), "a tensor that NumPy can't read"),
         ("none.npy", "There is no file none.npy"),
     ):
-        with pytest.raises(UserError, match=said):
-            select(given, "kcenter", 1)
+        with pytest.raises(UserError, match=message):
+            select(argument, "kcenter", 1)
     with pytest.raises(UserError, match=r"labeled is the path pool\.csv"):
         select(rows, "kcenter", 1, labeled="pool.csv")
 

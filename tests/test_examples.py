@@ -83,8 +83,8 @@ def test_the_folder_script_labels_in_rounds(initpools: Initpools) -> None:
     batches = [pd.read_csv(f"batch-{number}.csv")["path"] for number in (1, 2, 3)]
     assert pd.concat(batches).nunique() == 45
     answers = pd.read_csv("answers.csv", index_col="path")["label"]
-    found = pd.read_csv("labels.csv", index_col="path")
-    labels = found[found["source"] == "label"]["label"]
+    table = pd.read_csv("labels.csv", index_col="path")
+    labels = table[table["source"] == "label"]["label"]
     assert len(labels) == 30 and (labels == answers[labels.index]).all()
 
 
@@ -143,29 +143,29 @@ def test_notebooks_have_the_outputs_of_one_run(name: str) -> None:
 
 def instructions(dockerfile: str) -> dict[str, list[str]]:
     """The arguments of each kind of instruction, in order."""
-    found: dict[str, list[str]] = {}
+    lines_of: dict[str, list[str]] = {}
     for line in dockerfile.replace("\\\n", " ").splitlines():
         if line and not line.startswith("#"):
             name, _, rest = line.partition(" ")
-            found.setdefault(name, []).append(rest)
-    return found
+            lines_of.setdefault(name, []).append(rest)
+    return lines_of
 
 
 def test_the_dockerfile_installs_this_package(initpools: Initpools) -> None:
-    found = instructions((ROOT / "Dockerfile").read_text())
+    lines_of = instructions((ROOT / "Dockerfile").read_text())
     project = tomli.loads((ROOT / "pyproject.toml").read_text())["project"]
-    copied = [word for line in found["COPY"] for word in line.split()[:-1]]
+    copied = [word for line in lines_of["COPY"] for word in line.split()[:-1]]
     assert all((ROOT / name).exists() for name in copied)
     # What building the package reads, and nothing else is sent to Docker.
     assert {"pyproject.toml", "initpools_cli", project["readme"], *project["license-files"]} == {*copied}
     ignored = (ROOT / ".dockerignore").read_text().split()
     assert ignored[0] == "*" and {f"!{name}" for name in copied} <= {*ignored}
     versions = re.search(r"TORCH \?= (.*)", (ROOT / "Makefile").read_text())[1]
-    torch, package = (line.removeprefix("pip install --no-cache-dir ") for line in found["RUN"] if "pip" in line)
+    torch, package = (line.removeprefix("pip install --no-cache-dir ") for line in lines_of["RUN"] if "pip" in line)
     assert torch == f"{versions} --index-url https://download.pytorch.org/whl/cpu"
     extras = re.fullmatch(r'"\.\[(.*)\]"', package)[1].split(",")
     assert {*extras} <= {*project["optional-dependencies"]}
-    [entry], words = (json.loads(found[name][0]) for name in ("ENTRYPOINT", "CMD"))
+    [entry], words = (json.loads(lines_of[name][0]) for name in ("ENTRYPOINT", "CMD"))
     module, _, function = project["scripts"][entry].partition(":")
     assert callable(getattr(importlib.import_module(module), function))
     assert initpools(*words).code == 0

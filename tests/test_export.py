@@ -84,11 +84,11 @@ def test_tables_give_every_value_back(tmp_path: Path) -> None:
     # What a spreadsheet would run is written as text; `initpools` reads it as it was.
     table["path"] = table["path"].map(unescaped)
     assert [row.path for row in read_table(tmp_path / "p.csv", "--labels")[0]] == rows["path"].tolist()
-    found = json.loads((tmp_path / "p.json").read_text())
+    records = json.loads((tmp_path / "p.json").read_text())
     assert (tmp_path / "p.json").read_bytes().isascii()
     pd.testing.assert_frame_equal(table, rows, check_exact=True)
-    pd.testing.assert_frame_equal(pd.DataFrame(found).astype({"cluster": "Int64"}), rows, check_exact=True)
-    assert found[0]["cluster"] is None and found[1]["cluster"] == 0
+    pd.testing.assert_frame_equal(pd.DataFrame(records).astype({"cluster": "Int64"}), rows, check_exact=True)
+    assert records[0]["cluster"] is None and records[1]["cluster"] == 0
     write_pool(rows.assign(score=np.inf), tmp_path / "p.json")
     assert {row["score"] for row in json.loads((tmp_path / "p.json").read_text())} == {None}
     assert np.load(tmp_path / "p.npy").tolist() == rows["index"].tolist()
@@ -96,17 +96,17 @@ def test_tables_give_every_value_back(tmp_path: Path) -> None:
 
 def test_tables_name_paths_of_folders_and_indices_without_a_run(photos: Path, initpools: Initpools) -> None:
     assert initpools(*POOL, "-o", "p.json").code == 0 and initpools(*POOL, "-o", "p.csv").code == 0
-    found, table = json.loads(Path("p.json").read_text()), pd.read_csv("p.csv")
-    assert sorted(row["path"] for row in found) == sorted(map(unescaped, table["path"])) == sorted(NAMES)
-    assert [row["index"] for row in found] == table["index"].tolist()
+    records, table = json.loads(Path("p.json").read_text()), pd.read_csv("p.csv")
+    assert sorted(row["path"] for row in records) == sorted(map(unescaped, table["path"])) == sorted(NAMES)
+    assert [row["index"] for row in records] == table["index"].tolist()
     np.save("emb.npy", np.random.default_rng(0).normal(size=(30, 4)))
     alone = ("select-pool", "typiclust", "--budget", 5, "--embeddings", "emb.npy", "--threads", 1)
     for ending in ("csv", "json"):
         assert initpools(*alone, "-o", f"alone.{ending}").code == 0
-    found, table = json.loads(Path("alone.json").read_text()), pd.read_csv("alone.csv")
-    assert [row["index"] for row in found] == table["index"].tolist() and {row["path"] for row in found} == {""}
-    assert [row["score"] for row in found] == table["score"].tolist()
-    assert [row["cluster"] for row in found] == table["cluster"].tolist()
+    records, table = json.loads(Path("alone.json").read_text()), pd.read_csv("alone.csv")
+    assert [row["index"] for row in records] == table["index"].tolist() and {row["path"] for row in records} == {""}
+    assert [row["score"] for row in records] == table["score"].tolist()
+    assert [row["cluster"] for row in records] == table["cluster"].tolist()
     refused = initpools(*alone, "--export", "copies=c")
     assert refused.code == 2 and "--run DIR" in refused.err and not Path("c").exists()
 
@@ -124,8 +124,8 @@ def test_label_studio_finds_every_image_of_a_folder(photos: Path, initpools: Ini
     for task in tasks:
         address = urlsplit(task["data"]["image"])
         assert address.path == "/data/local-files/" and not address.fragment
-        asked = parse_qs(address.query, strict_parsing=True)
-        assert photos.parent / asked["d"][0] == photos / task["data"]["path"]
+        query = parse_qs(address.query, strict_parsing=True)
+        assert photos.parent / query["d"][0] == photos / task["data"]["path"]
     assert all(set(task["meta"]) == {"pool", "order", "score", "represents"} for task in tasks[1:])
     # The first has no distance to any other.
     assert "score" not in tasks[0]["meta"]
@@ -171,7 +171,7 @@ def test_a_folder_holds_every_pick_in_order_of_choice(kind: str, photos: Path, i
 
 
 def test_with_copies_everything_else_points_to_them(photos: Path, initpools: Initpools) -> None:
-    given = [
+    options = [
         "--export",
         "label-studio=hand/tasks.json",
         "--export",
@@ -179,15 +179,15 @@ def test_with_copies_everything_else_points_to_them(photos: Path, initpools: Ini
         "--export",
         "fiftyone=hand/fo",
     ]
-    ended = initpools(*POOL, *given, "-o", "hand/pool.csv")
+    ended = initpools(*POOL, *options, "-o", "hand/pool.csv")
     assert ended.code == 0 and len(ended.out.split()) == 4
     tasks = json.loads(Path("hand/tasks.json").read_text())
     samples = json.loads(Path("hand/fo/samples.json").read_text())["samples"]
     names = tree(Path("hand/images"))
     root = Path("hand").resolve()
     assert [sample["filepath"] for sample in samples] == [str(root / "images" / name) for name in names]
-    asked = [parse_qs(urlsplit(task["data"]["image"]).query)["d"][0] for task in tasks]
-    assert asked == [f"images/{name}" for name in names] and f"LOCAL_FILES_DOCUMENT_ROOT={root}" in ended.err
+    paths = [parse_qs(urlsplit(task["data"]["image"]).query)["d"][0] for task in tasks]
+    assert paths == [f"images/{name}" for name in names] and f"LOCAL_FILES_DOCUMENT_ROOT={root}" in ended.err
 
 
 # ---- arrays
@@ -199,10 +199,10 @@ def test_arrays_are_copied_as_png_and_others_point_to_the_copies(digits: Path, i
         refused = initpools(*pool, "--export", kind)
         assert refused.code == 2 and "--export copies=DIR" in refused.err
     assert not any(map(os.path.exists, ("t.json", "fo", "l")))
-    given = [
+    options = [
         word for kind in ("label-studio=t.json", "links=l", "fiftyone=fo", "copies=c") for word in ("--export", kind)
     ]
-    assert initpools(*pool, *given, "--with-labels").code == 0
+    assert initpools(*pool, *options, "--with-labels").code == 0
     from sklearn.datasets import load_digits
 
     truth, rows = load_digits(), picks("digits")
@@ -227,10 +227,10 @@ def test_arrays_are_copied_as_png_and_others_point_to_the_copies(digits: Path, i
 
 
 def test_again_changes_nothing_and_what_is_there_is_never_overwritten(photos: Path, initpools: Initpools) -> None:
-    given = [word for kind in POOL_FOLDERS for word in ("--export", f"{kind}={kind}")]
-    assert initpools(*POOL, *given).code == 0
+    options = [word for kind in POOL_FOLDERS for word in ("--export", f"{kind}={kind}")]
+    assert initpools(*POOL, *options).code == 0
     stamps = {path: path.lstat().st_mtime_ns for kind in POOL_FOLDERS for path in Path(kind).rglob("*")}
-    again = initpools(*POOL, *given)
+    again = initpools(*POOL, *options)
     assert again.code == 0 and again.err.count("already exists") == 4
     assert {path: path.lstat().st_mtime_ns for kind in POOL_FOLDERS for path in Path(kind).rglob("*")} == stamps
 
@@ -261,7 +261,7 @@ def test_images_are_not_put_among_those_to_choose_from(photos: Path, initpools: 
 
 
 @pytest.mark.parametrize(
-    ("given", "said"),
+    ("options", "message"),
     [
         (["label_studio=t.json"], "Did you mean 'label-studio'?"),
         (["copy=c"], "Did you mean 'copies'?"),
@@ -277,18 +277,18 @@ def test_images_are_not_put_among_those_to_choose_from(photos: Path, initpools: 
     ],
 )
 def test_slips_are_told_before_anything_is_computed(
-    given: list[str], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    options: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("there.json").mkdir()
     Path("file").touch()
-    with pytest.raises(UserError, match=said.replace("?", r"\?")):
-        read_exports(given, Path("o.json"))
+    with pytest.raises(UserError, match=message.replace("?", r"\?")):
+        read_exports(options, Path("o.json"))
 
 
 def test_the_help_names_the_usual_kinds(initpools: Initpools) -> None:
-    said = " ".join(initpools("select-pool", "--help").out.replace("│", " ").split())
-    assert all(f"{kind}=" in said for kind in ("label-studio", "fiftyone", "links", "copies"))
+    text = " ".join(initpools("select-pool", "--help").out.replace("│", " ").split())
+    assert all(f"{kind}=" in text for kind in ("label-studio", "fiftyone", "links", "copies"))
 
 
 # ---- folders
@@ -339,10 +339,10 @@ def test_ten_thousand_links_take_seconds(tmp_path: Path) -> None:
     rows = pd.DataFrame(
         {"order": range(count), "index": range(count), "path": ["sub/" * (i % 3) + "x.jpg" for i in range(count)]}
     )
-    began = time.process_time()
+    start = time.process_time()
     names = file_names(rows, count)
     content = {name: link_to(tmp_path / "x.jpg") for name in names}
     write_folder(tmp_path / "links", content, Reporter(quiet=True))
     refuse_used(tmp_path / "links", content)
-    assert time.process_time() - began < 5
+    assert time.process_time() - start < 5
     assert sorted(names) == names and len(tree(tmp_path / "links")) == count

@@ -65,7 +65,7 @@ def out_of(kind: str) -> str:
     return f"out{exports.get(kind).traits.ending}"
 
 
-def written(folder: Path) -> list[str]:
+def files_in(folder: Path) -> list[str]:
     """Names in a folder but for ``runs``."""
     return sorted(each.name for each in folder.iterdir() if each.name != "runs")
 
@@ -92,13 +92,13 @@ def read_back(kind: str, path: Path, photos: Path) -> dict[str, tuple[str, str]]
         assert len(rows) == len(list((path / "train").iterdir())) - 1
         return {content[(path / "train" / r["file_name"]).read_bytes()]: (r["label"], r["source"]) for r in rows}
     if kind == "label-studio":
-        found = {}
+        labels = {}
         for task in json.loads(path.read_text()):
             (answer,) = [*task.get("annotations", []), *task.get("predictions", [])]
             source = "prediction" if answer.get("model_version") else "label"
             file = photos.parent / parse_qs(urlsplit(task["data"]["image"]).query)["d"][0]
-            found[content[file.read_bytes()]] = (answer["result"][0]["value"]["choices"][0], source)
-        return found
+            labels[content[file.read_bytes()]] = (answer["result"][0]["value"]["choices"][0], source)
+        return labels
     if kind == "cvat":
         sources = {"manual": "label", "auto": "prediction"}
         images = ElementTree.parse(path).getroot().findall("image")
@@ -113,16 +113,16 @@ def read_back(kind: str, path: Path, photos: Path) -> dict[str, tuple[str, str]]
             for each in samples
         }
     table = pd.read_csv(path / "labels.csv", keep_default_na=False)
-    found = {}
+    labels = {}
     for row in table.itertuples():
         file = path / unescaped(row.file)
         assert kind in ("links", "copies") or file.parent.name == unescaped(row.label)
         assert file.is_symlink() is kind.endswith("links") and file.suffix[1:] == (
             "png" if "/" in row.file else file.suffix[1:]
         )
-        found[content[file.read_bytes()]] = (unescaped(row.label), row.source)
-    assert len(found) == len([file for file in path.rglob("*") if not file.is_dir()]) - 1
-    return found
+        labels[content[file.read_bytes()]] = (unescaped(row.label), row.source)
+    assert len(labels) == len([file for file in path.rglob("*") if not file.is_dir()]) - 1
+    return labels
 
 
 @pytest.mark.parametrize("kind", exports.names())
@@ -132,11 +132,11 @@ def test_every_format_gives_labels_and_predictions_back(
     ended = initpools("export", kind, "-o", out_of(kind), "--with", "predictions")
     assert ended.code == 0 and ended.out.split() == [str(here / out_of(kind))], ended.err
     assert "exported 8 labels of round-1 and 5 predictions; 1 skipped images are left out" in ended.err
-    found = read_back(kind, here / out_of(kind), labeled / "photos")
-    assert {name: label for name, (label, source) in found.items() if source == "label"} == LABELS
+    exported = read_back(kind, here / out_of(kind), labeled / "photos")
+    assert {name: label for name, (label, source) in exported.items() if source == "label"} == LABELS
     predicted = pd.read_csv(labeled / "runs/photos/loop/round-1/predictions.csv")
     expected = {row.path: row.label for row in predicted.itertuples() if row.path != NAMES[8]}
-    assert {name: label for name, (label, source) in found.items() if source == "prediction"} == expected
+    assert {name: label for name, (label, source) in exported.items() if source == "prediction"} == expected
     if kind in ("csv", "yolo"):
         assert initpools("export", kind, "-o", out_of(kind), "--with", "predictions").code == 0
 
@@ -158,8 +158,8 @@ def test_predictions_are_not_read_as_labels(labeled: Path, here: Path, initpools
     assert initpools("export", "csv", "-o", "all.csv", "--with", "predictions").code == 0
     shutil.copytree(labeled / "runs", "copy")
     ended = initpools("al-run", "--labels", "all.csv", "--run", "copy/photos", "--threads", 1, "--json")
-    found = json.loads(ended.out)
-    assert (found["labeled"], len(found["problem_rows"])) == (8, 5)
+    payload = json.loads(ended.out)
+    assert (payload["labeled"], len(payload["problem_rows"])) == (8, 5)
     assert "is a prediction of the model, not a label" in ended.err
 
 
@@ -234,15 +234,15 @@ def test_yolo_has_the_held_out_splits_of_the_data_set(copied_run: Path, initpool
     from torchvision.datasets import ImageFolder
 
     assert initpools("export", "yolo", "-o", "out", "--dataset-labels").code == 0
-    found, items = ImageFolder("out/test"), pd.read_csv("runs/digits/data/items.csv")
+    folder, items = ImageFolder("out/test"), pd.read_csv("runs/digits/data/items.csv")
     test = items[items["split"] == "test"]
-    assert len(found) == len(test) > 300 and found.classes == [str(i) for i in range(10)]
-    assert sorted(found.targets) == sorted(test["label"])
+    assert len(folder) == len(test) > 300 and folder.classes == [str(i) for i in range(10)]
+    assert sorted(folder.targets) == sorted(test["label"])
     pixels = {
         image.tobytes(): str(target) for image, target in zip(load_digits().images, load_digits().target, strict=True)
     }
-    scale = [np.asarray(Image.open(file)).astype(float) * 16 / 255 for file, _ in found.samples[::60]]
-    for (file, _), image in zip(found.samples[::60], scale, strict=True):
+    scale = [np.asarray(Image.open(file)).astype(float) * 16 / 255 for file, _ in folder.samples[::60]]
+    for (file, _), image in zip(folder.samples[::60], scale, strict=True):
         assert pixels[np.round(image).tobytes()] == Path(file).parent.name
 
 
@@ -259,7 +259,7 @@ def test_class_names_with_slashes_are_text_or_refused(
     ended = initpools("export", kind, "-o", out_of(kind), "--run", "runs/photos")
     if exports.get(kind).traits.classes:
         assert ended.code == 2 and "'../up' can't be the name of a folder" in ended.err
-        assert written(tmp_path) == []
+        assert files_in(tmp_path) == []
     else:
         assert ended.code == 0
 
@@ -295,15 +295,15 @@ def test_a_full_disk_leaves_nothing_behind(
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
         signal.signal(signal.SIGXFSZ, before)
-    assert ended.code == 2 and "no space left" in ended.err and written(here) == []
+    assert ended.code == 2 and "no space left" in ended.err and files_in(here) == []
 
 
 def test_deleted_images_are_named_before_anything_is_written(
     labeled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, initpools: Initpools
 ) -> None:
     monkeypatch.chdir(labeled)
-    gone = labeled / "photos" / NAMES[0]
-    moved = gone.rename(tmp_path / "gone.png")
+    file = labeled / "photos" / NAMES[0]
+    moved = file.rename(tmp_path / "gone.png")
     try:
         for kind in ("csv", "jsonl", "parquet", "links", "cvat"):
             ended = initpools("export", kind, "-o", tmp_path / out_of(kind), "--run", "runs/photos")
@@ -312,8 +312,8 @@ def test_deleted_images_are_named_before_anything_is_written(
                 ended.code == 0 or f"1 image to export can't be read in {labeled / 'photos'}: {NAMES[0]}" in ended.err
             )
     finally:
-        moved.rename(gone)
-    assert written(tmp_path) == ["out.csv", "out.jsonl"]
+        moved.rename(file)
+    assert files_in(tmp_path) == ["out.csv", "out.jsonl"]
 
 
 def test_embeddings_without_images_are_exported_as_tables(
@@ -334,7 +334,7 @@ def test_embeddings_without_images_are_exported_as_tables(
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         (["exel", "-o", "x"], "There is no export 'exel'"),
         (["csv", "-o", "x.txt"], "writes a .csv file, not 'x.txt'"),
@@ -348,9 +348,9 @@ def test_embeddings_without_images_are_exported_as_tables(
         (["csv", "-o", "x.csv", "--dataset-labels"], "--dataset-labels needs labels"),
     ],
 )
-def test_slips_are_refused(words: list[object], said: str, here: Path, initpools: Initpools) -> None:
+def test_slips_are_refused(words: list[object], message: str, here: Path, initpools: Initpools) -> None:
     refused = initpools("export", *words)
-    assert refused.code == 2 and said in refused.err and written(here) == []
+    assert refused.code == 2 and message in refused.err and files_in(here) == []
 
 
 def test_every_export_returns_the_files_of_a_folder_or_writes_a_file() -> None:

@@ -126,13 +126,13 @@ def test_knobs_of_plots_have_defaults_and_are_checked():
 def test_curves_are_the_summary():
     table = rounds_table()
     summary = summarize(table)
-    drawn = lines_of(curves(table))
+    lines = lines_of(curves(table))
     expected = [
         (init, part["labeled"].tolist(), part["mean"].to_numpy())
         for (init, _), part in summary.groupby(["init", "query"], sort=False)
     ]
-    assert len(drawn) == 4
-    for trace, (init, labeled, means) in zip(drawn, expected, strict=True):
+    assert len(lines) == 4
+    for trace, (init, labeled, means) in zip(lines, expected, strict=True):
         assert trace.name == init
         assert list(trace.x) == labeled
         assert np.allclose(trace.y, means)
@@ -255,13 +255,13 @@ def test_histogram_counts_and_expectations():
     items = items_table(n=60)
     pools = pd.concat([items.iloc[[0, 3, 6, 1]].assign(pool="a"), items.iloc[[0, 1, 2]].assign(pool="b")])
     figure = histogram(pools, items)
-    chosen = [trace for trace in figure.data if trace.name == "chosen"]
+    traces = [trace for trace in figure.data if trace.name == "chosen"]
     expected = [trace for trace in figure.data if trace.name.startswith("expected")]
     missed = [trace for trace in figure.data if trace.name == "class missed"]
-    assert [list(trace.x) for trace in chosen] == [[3, 1, 0], [1, 1, 1]]
+    assert [list(trace.x) for trace in traces] == [[3, 1, 0], [1, 1, 1]]
     assert np.allclose([trace.x for trace in expected], [[4 / 3] * 3, [1] * 3])
     assert [list(trace.y) for trace in missed] == [["eel"]]
-    assert list(chosen[0].y) == ["cat", "dog", "eel"]
+    assert list(traces[0].y) == ["cat", "dog", "eel"]
 
 
 def test_histogram_marks_no_class_as_missed_where_an_image_has_no_label():
@@ -272,8 +272,8 @@ def test_histogram_marks_no_class_as_missed_where_an_image_has_no_label():
     missed = [trace for trace in figure.data if trace.name == "class missed"]
     whole = [trace for trace in figure.data if trace.name == "chosen"][1]
     assert [trace.yaxis for trace in missed] == [whole.yaxis]
-    shown = figure.to_json()
-    assert "3 images, 1 without a label" in shown and "30 images have no label" in shown
+    text = figure.to_json()
+    assert "3 images, 1 without a label" in text and "30 images have no label" in text
 
 
 @pytest.mark.parametrize("classes", [1, 2, 31, 120, 200, 1000])
@@ -317,8 +317,8 @@ def test_scatter_draws_every_image_once():
     assert np.allclose(picked.x, points[[31, 0], 0])
     assert np.array_equal(picked.customdata, [[0, 131], [1, 100]])
     faint = [trace for trace in figure.data if trace.showlegend is False and trace.marker.opacity != 0]
-    drawn = np.concatenate([trace.customdata for trace in faint])
-    assert sorted([*drawn, 131, 100]) == list(range(100, 160))
+    indices = np.concatenate([trace.customdata for trace in faint])
+    assert sorted([*indices, 131, 100]) == list(range(100, 160))
     assert [trace.name for trace in figure.data if trace.showlegend is not False] == ["cat", "dog", "eel", "chosen"]
 
 
@@ -379,8 +379,8 @@ def test_losses_stand_apart_by_task_and_share_what_is_measured():
         "<b>k-NN accuracy (%)</b>",
         "<b>RankMe (directions)</b>",
     ]
-    drawn = [(trace.name, trace.yaxis, list(trace.x), list(trace.y)) for trace in figure.data]
-    assert drawn == [
+    lines = [(trace.name, trace.yaxis, list(trace.x), list(trace.y)) for trace in figure.data]
+    assert lines == [
         ("simclr", "y", [1, 2, 3, 4], [5.0, 2.5, 5 / 3, 1.25]),
         ("byol", "y2", [1, 2, 3, 4], [6.0, 3.5, 5 / 3 + 1, 2.25]),
         ("simclr", "y3", [2, 4], [0.5, 0.5]),
@@ -456,13 +456,13 @@ def test_hostile_names_stay_text(kind):
     assert {tag for tag, _ in page.elements}.isdisjoint({"img", "b"})
     assert ("title", HOSTILE) in [(inside[0], data) for inside, data in page.texts if inside]
     data = next(data for inside, data in page.texts if inside and inside[1].get("id") == "figure-1-data")
-    shown = json.loads(data)
-    places = [shown["data"], {**shown["layout"], "meta": None}]
+    content = json.loads(data)
+    places = [content["data"], {**content["layout"], "meta": None}]
     # Categories of an axis are compared, never parsed as text: what is shown for them is ticktext.
     for axis in [part for key, part in places[1].items() if key.startswith(("xaxis", "yaxis"))]:
         axis.pop("categoryarray", None)
         axis.pop("tickvals", None)
-    for trace in shown["data"]:
+    for trace in content["data"]:
         if trace["type"] == "bar" or trace.get("name") == "class missed":
             trace.pop("y", None)
     texts = [text for place in places for text in strings_in(place) if "alert" in text or "script" in text]
@@ -480,10 +480,10 @@ def test_inert_text_shows_as_it_was(text):
 
 @given(st.floats(0, 1))
 def test_percentages_round_without_lying(share):
-    shown = percent(share)
-    assert float(shown.removesuffix(" %")) == pytest.approx(100 * share, abs=0.051)
+    text = percent(share)
+    assert float(text.removesuffix(" %")) == pytest.approx(100 * share, abs=0.051)
     if 1e-4 < share < 1 - 1e-4:
-        assert shown not in ("0 %", "100 %")
+        assert text not in ("0 %", "100 %")
 
 
 def test_long_names_are_cut():

@@ -89,8 +89,8 @@ def test_the_dots_are_the_cells_and_the_marks_their_means() -> None:
     figure = correlations(pairs_of(table))
     assert len(headings(figure)) == 2 and "query margin · 30 labels" in headings(figure)[0]
     start = table[(table["init"] == "a") & (table["round"] == 0)].set_index("seed")["accuracy"]
-    drawn = traces(figure, "a")
-    for query, dots, mark in zip(("margin", "random"), drawn[::2], drawn[1::2], strict=True):
+    lines = traces(figure, "a")
+    for query, dots, mark in zip(("margin", "random"), lines[::2], lines[1::2], strict=True):
         last = table[(table["init"] == "a") & (table["query"] == query) & (table["round"] == 2)].set_index("seed")
         np.testing.assert_allclose(dots.x, start[dots.customdata])
         np.testing.assert_allclose(dots.y, last["accuracy"][dots.customdata])
@@ -145,8 +145,8 @@ def test_marks_are_means_and_deviations_and_the_cloud_is_every_random_pool() -> 
         # What belongs to one budget stays nearer to it than to the other.
         assert np.all(np.abs(np.log10(cloud.x) - math.log10(budget)) < 0.5)
         share = (random < rows.loc[rows["init"] == "a", "accuracy"].mean()).mean()
-        said = traces(figure, "a")[0].customdata[(10, 100).index(budget)][0]
-        assert said.endswith(f"above {percent(share)} of the random pools")
+        text = traces(figure, "a")[0].customdata[(10, 100).index(budget)][0]
+        assert text.endswith(f"above {percent(share)} of the random pools")
     assert "10 labels: " in words(figure) and "100 labels: " in words(figure)
 
 
@@ -232,16 +232,16 @@ def test_similar_pools_stand_together() -> None:
 @settings(max_examples=40, deadline=None)
 @given(st.lists(st.integers(0, 30), min_size=2, max_size=7), st.integers(1, 12))
 def test_cliques_are_the_largest_groups_within_the_difference(ranks: list[int], difference: int) -> None:
-    named = {str(i): float(rank) for i, rank in enumerate(ranks)}
+    rank_of = {str(i): float(rank) for i, rank in enumerate(ranks)}
     every = [
         set(group)
         for size in range(2, len(ranks) + 1)
-        for group in itertools.combinations(named, size)
-        if max(named[name] for name in group) - min(named[name] for name in group) <= difference
+        for group in itertools.combinations(rank_of, size)
+        if max(rank_of[name] for name in group) - min(rank_of[name] for name in group) <= difference
     ]
     largest = [group for group in every if not any(group < other for other in every)]
-    found = [set(group) for group in cliques(named, difference)]
-    assert sorted(map(sorted, found)) == sorted(map(sorted, largest))
+    groups = [set(group) for group in cliques(rank_of, difference)]
+    assert sorted(map(sorted, groups)) == sorted(map(sorted, largest))
 
 
 def test_mean_ranks_and_the_difference_are_drawn_to_scale() -> None:
@@ -378,22 +378,22 @@ def test_the_commands_draw_them_from_a_run(copied_run: Path, initpools: Initpool
     assert initpools("al-run", *swept).code == 0
     step = run.find_step("al/main")
     assert step is not None
-    drawn = {
+    options_of = {
         "correlation": ["--set", "of=typicality"],
         "strategies": [],
         "overlap": [],
         "critical-difference": [],
         "cost": ["--name", "kcenter", "--set", "seconds=0.01"],
     }
-    for kind, more in drawn.items():
+    for kind, more in options_of.items():
         ended = initpools("plot", kind, *more)
         assert ended.code == 0, ended.err
     measured = pd.read_csv(run.path / "plot/cost.csv")
     assert list(measured.columns) == COLUMNS and set(measured["strategy"]) == {"kcenter"}
 
-    done = run.find_step("score/typicality")
-    assert done is not None
-    scores, rounds = done.array("scores.npy"), rounds_of(step)
+    score_step = run.find_step("score/typicality")
+    assert score_step is not None
+    scores, rounds = score_step.array("scores.npy"), rounds_of(step)
     pairs = mean_score_and_later(step, rounds, scores, "accuracy")
     with np.load(step.folder / "picks.npz") as picks:
         for row in pairs.itertuples():

@@ -47,8 +47,8 @@ def test_without_arguments_help_is_printed(initpools: Initpools) -> None:
 
 @pytest.mark.parametrize("words", [[], ["label"], ["bench", "report"]])
 def test_flags_are_shown_without_a_value(words: list[str], initpools: Initpools) -> None:
-    shown = initpools(*words, "--help").out
-    assert "--help" in shown and "bool" not in shown.lower()
+    text = initpools(*words, "--help").out
+    assert "--help" in text and "bool" not in text.lower()
 
 
 def test_the_package_runs_as_a_module() -> None:
@@ -91,11 +91,11 @@ def test_slips_are_answered_in_two_lines(words: list[str], fact: str, remedy: st
 
 
 def test_closest_prefers_beginnings_then_parts_then_spelling() -> None:
-    known = ["dpn92", "vit_small_patch14_dinov2", "vit_base_patch14_dinov2", "resnet50", "resnet18", "wide_resnet50_2"]
-    assert closest("dinov2", known) == ["vit_base_patch14_dinov2", "vit_small_patch14_dinov2"]
-    assert closest("ResNet", known) == ["resnet18", "resnet50"]
-    assert closest("resnet_50", known)[0] == "resnet50"
-    assert closest("zzz", known) == []
+    names = ["dpn92", "vit_small_patch14_dinov2", "vit_base_patch14_dinov2", "resnet50", "resnet18", "wide_resnet50_2"]
+    assert closest("dinov2", names) == ["vit_base_patch14_dinov2", "vit_small_patch14_dinov2"]
+    assert closest("ResNet", names) == ["resnet18", "resnet50"]
+    assert closest("resnet_50", names)[0] == "resnet50"
+    assert closest("zzz", names) == []
 
 
 def test_an_unknown_source_names_the_closest_backbones(copied_run: Path, initpools: Initpools) -> None:
@@ -122,19 +122,19 @@ def test_every_command_in_a_run_ends_with_one_that_works(copied_run: Path, initp
         ["verify"],
         ["repair"],
     ):
-        found = next_of(initpools(*words, *run))
-        assert found[-2:] == ["--run", "my run"]
-        parses(found)
-    assert found == ["verify", "--run", "my run"]
-    found = next_of(initpools(*found))
-    assert found[0] == "al-run"
-    found = next_of(initpools(*found, "--budget", 5, "--rounds", 1, "--seeds", 2, *SMALL))
-    assert found == ["plot", "report", "--run", "my run"]
+        next_words = next_of(initpools(*words, *run))
+        assert next_words[-2:] == ["--run", "my run"]
+        parses(next_words)
+    assert next_words == ["verify", "--run", "my run"]
+    next_words = next_of(initpools(*next_words))
+    assert next_words[0] == "al-run"
+    next_words = next_of(initpools(*next_words, "--budget", 5, "--rounds", 1, "--seeds", 2, *SMALL))
+    assert next_words == ["plot", "report", "--run", "my run"]
     Path("my run/plot/report.html").write_text("<html>")
-    found = next_of(initpools("compare", "main", "--run", "my run"))
-    assert found == ["plot", "curves", "--run", "my run"]
-    found = next_of(initpools(*found))
-    assert found == ["compare", "main", "--run", "my run"]
+    next_words = next_of(initpools("compare", "main", "--run", "my run"))
+    assert next_words == ["plot", "curves", "--run", "my run"]
+    next_words = next_of(initpools(*next_words))
+    assert next_words == ["compare", "main", "--run", "my run"]
     for silent in ("--quiet", "--json"):
         assert "next:" not in initpools("compare", "main", "--run", "my run", silent).err
 

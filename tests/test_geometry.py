@@ -34,18 +34,18 @@ def naive_knn(points, k):
     return order, np.sqrt(np.take_along_axis(squared, order, axis=1))
 
 
-def naive_farthest_first(points, count, chosen):
+def naive_farthest_first(points, count, first):
     picks, gaps = [], []
-    taken = list(chosen)
-    if not taken:
+    order = list(first)
+    if not order:
         start = int(((points.astype(np.float64) - points.astype(np.float64).mean(axis=0)) ** 2).sum(axis=1).argmin())
-        picks, gaps, taken = [start], [np.inf], [start]
+        picks, gaps, order = [start], [np.inf], [start]
     while len(picks) < count:
-        squared = pairwise(points, points[taken]).min(axis=1)
-        squared[taken] = -1
+        squared = pairwise(points, points[order]).min(axis=1)
+        squared[order] = -1
         picks.append(int(squared.argmax()))
         gaps.append(squared.max())
-        taken.append(picks[-1])
+        order.append(picks[-1])
     return np.array(picks), np.array(gaps)
 
 
@@ -218,13 +218,13 @@ def test_nearest_free_takes_the_next_nearest():
 @given(grids(), st.data())
 def test_farthest_first_equals_naive_with_ties(points, data):
     n = len(points)
-    chosen = np.array(sorted(data.draw(st.sets(st.integers(0, n - 1), max_size=n - 1))), np.int64)
-    count = data.draw(st.integers(1, n - len(chosen)))
-    picks, gaps = farthest_first(points, count, chosen)
-    if not len(chosen):
+    first = np.array(sorted(data.draw(st.sets(st.integers(0, n - 1), max_size=n - 1))), np.int64)
+    count = data.draw(st.integers(1, n - len(first)))
+    picks, gaps = farthest_first(points, count, first)
+    if not len(first):
         # The mean is rounded, so a tie for the start may fall either way; after it all is exact.
-        chosen, picks, gaps, count = picks[:1], picks[1:], gaps[1:], count - 1
-    expected, far = naive_farthest_first(points, count, chosen)
+        first, picks, gaps, count = picks[:1], picks[1:], gaps[1:], count - 1
+    expected, far = naive_farthest_first(points, count, first)
     np.testing.assert_array_equal(picks, expected)
     np.testing.assert_array_equal(gaps, far)
 
@@ -323,9 +323,9 @@ def test_distance_weighted_never_repeats_and_is_nested():
 def test_distance_weighted_draws_in_proportion():
     points = np.array([[0.0], [1.0], [3.0]], np.float32)
     rng = np.random.default_rng(0)
-    drawn = [int(distance_weighted(points, 1, rng, np.array([0]))[0][0]) for _ in range(2000)]
-    assert np.mean(np.equal(drawn, 2)) == pytest.approx(0.9, abs=0.03)
-    assert 0 not in drawn
+    picks = [int(distance_weighted(points, 1, rng, np.array([0]))[0][0]) for _ in range(2000)]
+    assert np.mean(np.equal(picks, 2)) == pytest.approx(0.9, abs=0.03)
+    assert 0 not in picks
 
 
 def test_one_and_two_threads_give_the_same_bytes():

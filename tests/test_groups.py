@@ -70,10 +70,10 @@ def test_a_test_split_never_divides_a_group_and_leaves_every_class_in_train(imag
 def test_small_groups_are_held_out_like_a_stratified_share():
     rng = np.random.default_rng(0)
     groups, labels = np.repeat(np.arange(200), 5), rng.choice(4, 1000, p=[0.7, 0.2, 0.08, 0.02])
-    chosen = [held_out_groups(class_counts(labels, groups), 0.2, seed)[groups] for seed in range(5)]
-    for test in chosen:
+    masks = [held_out_groups(class_counts(labels, groups), 0.2, seed)[groups] for seed in range(5)]
+    for test in masks:
         assert abs(np.bincount(labels[test]) - 0.2 * np.bincount(labels)).max() <= 8
-    assert len({test.tobytes() for test in chosen}) == 5
+    assert len({test.tobytes() for test in masks}) == 5
     # Every group has its turn.
     many = np.mean([held_out_groups(class_counts(labels, groups), 0.2, seed) for seed in range(12)], axis=0)
     assert many.max() < 0.8 and (many == 0).sum() < 30
@@ -329,13 +329,13 @@ def test_accuracy_on_patients_is_chance_only_with_groups(tmp_path):
 def test_groups_go_from_the_first_command_to_the_labeling_round(tmp_path, initpools):
     file, how = write_patients(tmp_path)
     run = tmp_path / "run"
-    done = initpools("embed", "pca", "--run", run, "--dataset", file, "--groups", how)
-    assert done.code == 0 and "groups: 128 images in 16 groups of 8." in done.err
+    result = initpools("embed", "pca", "--run", run, "--dataset", file, "--groups", how)
+    assert result.code == 0 and "groups: 128 images in 16 groups of 8." in result.err
     items = pd.read_csv(run / "data" / "items.csv")
     assert items.columns[-1] == "group" and items["group"].nunique() == 16
     sweep = ["--budget", "8", "--rounds", "1", "--seeds", "2", "--threads", "1", "--set", "al.validation=from-budget"]
-    done = initpools("al-run", "--init", "random,kcenter", "--query", "random", "--run", run, *sweep)
-    assert done.code == 0, done.err
+    result = initpools("al-run", "--init", "random,kcenter", "--query", "random", "--run", run, *sweep)
+    assert result.code == 0, result.err
     check_sweep(FinishedStep(Run(run), run / "al" / "main"))
     compared = initpools("compare", "main", "--run", run, "--json")
     tests = items[items["split"] == "test"]["group"].nunique()
@@ -344,16 +344,16 @@ def test_groups_go_from_the_first_command_to_the_labeling_round(tmp_path, initpo
     by_auc = initpools("compare", "main", "--run", run, "--metric", "auc")
     assert f"of auc are over seeds only, not over the {tests} groups of test images" in by_auc.err
     train = items[items["split"] == "train"]
-    kept = np.load(run / "data" / "kept.npy")
-    chosen = train[kept].iloc[::3]
-    (tmp_path / "labels.csv").write_text(chosen[["index", "label"]].to_csv(index=False))
-    done = initpools("al-run", "--run", run, "--labels", tmp_path / "labels.csv", "--json")
-    assert done.code == 0, done.err
-    groups = chosen["group"].nunique()
-    assert f", over {groups} groups). It is that of new groups." in done.err
-    outcome = json.loads(done.out)
+    mask = np.load(run / "data" / "kept.npy")
+    batch = train[mask].iloc[::3]
+    (tmp_path / "labels.csv").write_text(batch[["index", "label"]].to_csv(index=False))
+    result = initpools("al-run", "--run", run, "--labels", tmp_path / "labels.csv", "--json")
+    assert result.code == 0, result.err
+    groups = batch["group"].nunique()
+    assert f", over {groups} groups). It is that of new groups." in result.err
+    outcome = json.loads(result.out)
     assert outcome["groups"] == groups and outcome["test_groups"] == items[items["split"] == "test"]["group"].nunique()
-    low, high = wilson_interval(outcome["accuracy"], 0.6 * len(chosen))
+    low, high = wilson_interval(outcome["accuracy"], 0.6 * len(batch))
     assert outcome["high"] - outcome["low"] > high - low
     other = initpools("embed", "pixels", "--run", run, "--groups", "(x)")
     assert other.code == 2 and "The split of the run" in other.err
@@ -379,8 +379,8 @@ def check_sweep(sweep: FinishedStep) -> None:
             for *name, seed, value in values[[*CURVE, "seed", "value"]].itertuples(index=False, name=None):
                 right = cells[tuple(name)][seed].average(groups.right)
                 by_class = np.array([right[groups.label == label].sum() for label in (0, 1)])
-                found = by_class.sum() / total.sum() if metric == "accuracy" else (by_class / total).mean()
-                assert found == pytest.approx(value)
+                mean = by_class.sum() / total.sum() if metric == "accuracy" else (by_class / total).mean()
+                assert mean == pytest.approx(value)
 
 
 # ---- intervals

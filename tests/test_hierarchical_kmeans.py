@@ -27,10 +27,10 @@ def plain_picks(rows, labeled, tree, budget):
         return rows[:budget]
     *below, labels = tree
     members = {name: [row for row in rows if labels[row] == name] for name in {labels[row] for row in rows}}
-    known = {name: [row for row in labeled if labels[row] == name] for name in members}
-    counts = [{name: len(each) for name, each in groups.items()} for groups in (members, known)]
+    labeled_of = {name: [row for row in labeled if labels[row] == name] for name in members}
+    counts = [{name: len(each) for name, each in groups.items()} for groups in (members, labeled_of)]
     shares = divide(*counts, budget)
-    return [pick for name, own in members.items() for pick in plain_picks(own, known[name], below, shares[name])]
+    return [pick for name, own in members.items() for pick in plain_picks(own, labeled_of[name], below, shares[name])]
 
 
 @st.composite
@@ -92,9 +92,9 @@ def test_picks_are_even_over_regions_and_over_the_groups_of_each():
     one = choose("hierarchical-kmeans", {"embeddings": points}, 12, normalize=False, knobs={**knobs, "branching": 20})
     assert np.bincount(group[one.indices]).tolist() == [2] * 6 and not one.clusters.any()
     # Six labeled images of the second region count as its picks.
-    known = np.flatnonzero(group == 4)[:6]
+    labeled = np.flatnonzero(group == 4)[:6]
     given_labels = choose(
-        "hierarchical-kmeans", {"embeddings": points}, 10, labeled=known, normalize=False, knobs=knobs
+        "hierarchical-kmeans", {"embeddings": points}, 10, labeled=labeled, normalize=False, knobs=knobs
     )
     assert np.bincount(group[given_labels.indices], minlength=6).tolist() == [2, 2, 2, 2, 0, 2]
 

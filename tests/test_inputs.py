@@ -34,7 +34,7 @@ def test_an_error_of_a_knob_names_where_that_knob_was_set(
     file = points.with_name("c.toml")
     file.write_text(f"[select.params]\n{config}\n")
     where = ["--run", copied_run / "runs" / "digits"] if in_run else ["--embeddings", points]
-    said = initpools(
+    result = initpools(
         "select-pool",
         "probcover",
         "-n",
@@ -44,8 +44,8 @@ def test_an_error_of_a_knob_names_where_that_knob_was_set(
         file,
         *(word for each in sets for word in ("--set", each)),
     )
-    assert said.code == 2
-    assert fact.replace("FILE", str(file)) in said.err
+    assert result.code == 2
+    assert fact.replace("FILE", str(file)) in result.err
 
 
 @pytest.fixture

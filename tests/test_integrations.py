@@ -86,14 +86,14 @@ def test_fiftyone_gets_tags_order_and_embeddings_by_absolute_path(initpools: Ini
     dataset.values.return_value = files[::-1]
     initpools("embed", "efficientnet-lite0", "--dataset", "photos")
     run_section("FiftyOne", initpools, {})
-    field, chosen = dataset.select_by.call_args.args
-    assert field == "filepath" and len({*chosen}) == 20 and {*chosen} <= {*files}
+    field, paths = dataset.select_by.call_args.args
+    assert field == "filepath" and len({*paths}) == 20 and {*paths} <= {*files}
     dataset.select_by.return_value.tag_samples.assert_called_once_with("to-label")
-    assert dataset.set_values.call_args.args == ("order", {path: order for order, path in enumerate(chosen)})
+    assert dataset.set_values.call_args.args == ("order", {path: order for order, path in enumerate(paths)})
     dataset.save_view.assert_called_once_with("to-label", dataset.match_tags.return_value.sort_by.return_value)
-    given = recorder.fiftyone.brain.compute_visualization.call_args.kwargs["embeddings"]
+    embeddings = recorder.fiftyone.brain.compute_visualization.call_args.kwargs["embeddings"]
     # Train rows are in the order of the paths.
-    np.testing.assert_array_equal(given[::-1], np.load("runs/photos/embed/efficientnet-lite0/train.npy"))
+    np.testing.assert_array_equal(embeddings[::-1], np.load("runs/photos/embed/efficientnet-lite0/train.npy"))
     assert len(json.loads(Path("in-fiftyone/samples.json").read_text())["samples"]) == 20
 
 

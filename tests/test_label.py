@@ -47,7 +47,7 @@ BITES = ["<script>alert(1)</script>.png", "with 'quotes' & \".png", "ünï/日�
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with ``photos`` and a run with a pool of six of them; copied before it is written to."""
     folder = tmp_path_factory.mktemp("made")
     rng = np.random.default_rng(0)
@@ -56,19 +56,19 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
         file.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(rng.integers(0, 255, (9, 8, 3), dtype=np.uint8)).save(file)
     ended = process("select-pool", "random", "-n", BUDGET, "--dataset", "photos", "--threads", 1, cwd=folder)
-    _, said = ended.communicate()
-    assert ended.returncode == 0, said
+    _, stderr = ended.communicate()
+    assert ended.returncode == 0, stderr
     return folder
 
 
 @pytest.fixture
-def run(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def run(template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy of the run, in the current folder; its photos are copied, too."""
-    shutil.copytree(made / "runs", tmp_path / "runs")
-    shutil.copytree(made / "photos", tmp_path / "photos")
+    shutil.copytree(template / "runs", tmp_path / "runs")
+    shutil.copytree(template / "photos", tmp_path / "photos")
     fixed = tmp_path / "runs/photos/run.toml"
     facts = read_checked_toml(fixed, "")
-    facts["dataset"]["source"] = facts["dataset"]["source"].replace(str(made), str(tmp_path))
+    facts["dataset"]["source"] = facts["dataset"]["source"].replace(str(template), str(tmp_path))
     write_checked_toml(fixed, facts)
     monkeypatch.chdir(tmp_path)
     return tmp_path / "runs/photos"
@@ -103,14 +103,14 @@ def test_every_change_is_in_the_file_and_undone_in_reverse(run: Path) -> None:
     labeling.skip([labeling.indices[1]])
     label(labeling, 1, "dog")
     label(labeling, 0, "dog")
-    found = table(run / "labels/random-b6-s0.csv")
-    assert tuple(found) == COLUMNS and found["order"].tolist() == list(range(BUDGET))
-    assert found["index"].tolist() == picks["index"].tolist() and found["path"].tolist() == picks["path"].tolist()
-    assert found["label"].tolist() == ["dog", "dog", "", "", "", ""] and found["skipped"].tolist() == [0] * BUDGET
+    rows = table(run / "labels/random-b6-s0.csv")
+    assert tuple(rows) == COLUMNS and rows["order"].tolist() == list(range(BUDGET))
+    assert rows["index"].tolist() == picks["index"].tolist() and rows["path"].tolist() == picks["path"].tolist()
+    assert rows["label"].tolist() == ["dog", "dog", "", "", "", ""] and rows["skipped"].tolist() == [0] * BUDGET
     states = []
     while labeling.undo():
-        found = table(labeling.file)
-        states.append((found["label"][0], found["label"][1], found["skipped"][1]))
+        rows = table(labeling.file)
+        states.append((rows["label"][0], rows["label"][1], rows["skipped"][1]))
     assert states == [("cat", "dog", 0), ("cat", "", 1), ("cat", "", 0), ("", "", 0)]
     assert not labeling.can_undo and labeling.labeled == labeling.skipped == 0
 
@@ -128,9 +128,9 @@ def test_a_file_by_hand_is_read_whatever_wrote_it(run: Path, capsys: pytest.Capt
     assert answers(again)[:3] == [("cat", False), ("", True), ("", False)]
     assert "line 5" in capsys.readouterr().err
     label(again, 2, "dog")
-    found = table(again.file)
-    assert found["label"].tolist() == ["cat", "", "dog", "", "", "", "zebra", "cat"]
-    assert found["path"].tolist()[-2:] == [other, "none.jpg"]
+    rows = table(again.file)
+    assert rows["label"].tolist() == ["cat", "", "dog", "", "", "", "zebra", "cat"]
+    assert rows["path"].tolist()[-2:] == [other, "none.jpg"]
     assert opened(run).marks == again.marks
 
 
@@ -207,17 +207,17 @@ class Served:
 
     def ask(self, method: str, path: str, message: Any = None, **headers: str) -> tuple[int, Any, dict[str, str]]:
         host = f"127.0.0.1:{self.server.server_port}"
-        sent = {"Host": host, "Origin": f"http://{host}", "Content-Type": "application/json"} | {
+        fields = {"Host": host, "Origin": f"http://{host}", "Content-Type": "application/json"} | {
             name.replace("_", "-"): value for name, value in headers.items()
         }
         connection = http.client.HTTPConnection("127.0.0.1", self.server.server_port, timeout=60)
         body = json.dumps(message) if isinstance(message, dict) else message
-        connection.request(method, path, body, {name: value for name, value in sent.items() if value})
+        connection.request(method, path, body, {name: value for name, value in fields.items() if value})
         response = connection.getresponse()
-        content, found = response.read(), dict(response.getheaders())
+        content, answer_headers = response.read(), dict(response.getheaders())
         connection.close()
-        is_json = found["Content-Type"] == "application/json"
-        return response.status, json.loads(content) if is_json else content, found
+        is_json = answer_headers["Content-Type"] == "application/json"
+        return response.status, json.loads(content) if is_json else content, answer_headers
 
     def get(self, path: str = "", **headers: str) -> tuple[int, Any, dict[str, str]]:
         return self.ask("GET", f"/{self.server.token}/{path}", **headers)
@@ -253,12 +253,12 @@ def test_the_page_and_its_images(run: Path, serve: Serve) -> None:
     status, page, headers = served.get()
     assert status == 200 and b'<script type="module" src="page.js">' in page
     assert "default-src 'none'" in headers["Content-Security-Policy"] and headers["Cache-Control"] == "no-store"
-    asked = [b"page.js", *re.findall(rb'(?:src|href)="(\w+\.\w+)"', page)]
-    for name in asked:
+    names = [b"page.js", *re.findall(rb'(?:src|href)="(\w+\.\w+)"', page)]
+    for name in names:
         status, content, _ = served.get(name.decode())
         assert status == 200
-        asked += [other for other in re.findall(rb'from "\./(\w+\.js)"', content) if other not in asked]
-    assert {name.decode() for name in asked} == set(FILES)
+        names += [other for other in re.findall(rb'from "\./(\w+\.js)"', content) if other not in names]
+    assert {name.decode() for name in names} == set(FILES)
     assert served.ask("GET", "/secret")[2]["Location"] == "/secret/"
     served.labeling.name = "</title><script>alert('x')</script>"
     assert b"<script>" not in served.get()[1] and b"&lt;script&gt;" in served.get()[1]
@@ -302,7 +302,7 @@ def test_formats_that_browsers_do_not_show_come_as_png(run: Path, serve: Serve) 
         ({"Sec_Fetch_Site": "cross-site", "Sec_Fetch_Mode": "no-cors"}, None),
     ],
 )
-def test_others_are_refused(made: Path, run: Path, serve: Serve, headers: dict[str, str], path: str | None) -> None:
+def test_others_are_refused(template: Path, run: Path, serve: Serve, headers: dict[str, str], path: str | None) -> None:
     served = serve(opened(run))
     assert served.ask("GET", path or "/secret/", **headers)[0] == 403
     assert served.ask("POST", path or "/secret/claim", {"window": "a"}, **headers)[0] == 403
@@ -360,9 +360,9 @@ def test_one_action_on_many_images_is_saved_and_undone_at_once(run: Path, serve:
     message = {"window": "a", "number": 1, "do": "label", "images": [first, *outside], "label": "cat", "seconds": 1.0}
     status, answer = served.post("act", message)
     assert status == 200 and answer["items"] == [[row, "cat", False] for row in (first, *outside)]
-    found = table(served.labeling.file)
-    assert found["index"].tolist() == [*served.labeling.indices, *outside]
-    labeled = found[found["label"] != ""]
+    rows = table(served.labeling.file)
+    assert rows["index"].tolist() == [*served.labeling.indices, *outside]
+    labeled = rows[rows["label"] != ""]
     assert labeled["origin"].tolist() == ["batch", *["own choice"] * 3]
     assert labeled["seconds"].tolist() == ["0.3", "0.3", "0.2", "0.2"] and set(labeled["suggested"]) == {""}
     assert served.post("act", message | {"number": 2, "do": "skip", "images": [first, second]})[0] == 200
@@ -461,8 +461,8 @@ def started(run: Path, *arguments: object) -> tuple[subprocess.Popen[str], str, 
     running = process("label", "--run", run, "--no-browser", *arguments, cwd=run.parent.parent)
     assert running.stderr is not None
     for line in running.stderr:
-        if found := re.search(r"http://127.0.0.1:(\d+)/([\w-]+)/", line):
-            return running, found[2], int(found[1])
+        if match := re.search(r"http://127.0.0.1:(\d+)/([\w-]+)/", line):
+            return running, match[2], int(match[1])
     raise AssertionError(running.communicate())
 
 
@@ -493,10 +493,10 @@ def test_ten_thousand_images_are_quick(tmp_path: Path) -> None:
     vocabulary = ClassList((), ["cat"], tmp_path / "classes.txt")
     labeling = LabelingSession("many", data, list(range(n)), vocabulary, tmp_path / "many.csv", Reporter(), {})
     desk = LabelingState(labeling, {})
-    began = time.process_time()
+    start = time.process_time()
     for order in range(5):
         desk.act({"window": "a", "number": order + 1, "do": "label", "index": order, "label": "cat"})
-    assert (time.process_time() - began) / 5 < 0.25
+    assert (time.process_time() - start) / 5 < 0.25
     assert table(labeling.file)["label"].tolist()[:6] == ["cat"] * 5 + [""]
 
 
@@ -527,19 +527,26 @@ def test_suggestions_that_were_shown_are_recorded_and_audit_images_have_none(run
     assert suggestions[str(first)] == ["cat", 0.8765] and str(second) not in suggestions
     rows = served.post("rows", {"scope": "all"})[1]
     assert [row for row, label in zip(rows["index"], rows["predicted"], strict=True) if not label] == [second]
-    for number, (index, label, shown) in enumerate(
+    for number, (index, label, is_shown) in enumerate(
         [(first, "dog", True), (second, "dog", True), (third, "cat", False)], 1
     ):
-        message = {"window": "a", "number": number, "do": "label", "index": index, "label": label, "suggested": shown}
+        message = {
+            "window": "a",
+            "number": number,
+            "do": "label",
+            "index": index,
+            "label": label,
+            "suggested": is_shown,
+        }
         assert served.post("act", message | {"seconds": 2.04})[0] == 200
     message = {"window": "a", "number": 4, "do": "skip", "index": fourth, "suggested": True, "seconds": 1}
     served.post("act", message)
     served.post("act", message | {"number": 5, "seconds": 0.5})
-    found = table(labeling.file).iloc[:4]
-    assert found["suggested"].tolist() == ["cat", "", "", "cat"]
-    assert found["confidence"].astype(str).tolist() == ["0.8765", "", "", "0.8765"]
-    assert found["seconds"].astype(str).tolist() == ["2.0", "2.0", "2.0", "1.5"]
-    assert found["origin"].tolist() == ["batch", "audit", "batch", "batch"]
+    label_rows = table(labeling.file).iloc[:4]
+    assert label_rows["suggested"].tolist() == ["cat", "", "", "cat"]
+    assert label_rows["confidence"].astype(str).tolist() == ["0.8765", "", "", "0.8765"]
+    assert label_rows["seconds"].astype(str).tolist() == ["2.0", "2.0", "2.0", "1.5"]
+    assert label_rows["origin"].tolist() == ["batch", "audit", "batch", "batch"]
 
 
 def test_two_programs_that_label_one_image_are_a_conflict_with_both_labels(run: Path, serve: Serve) -> None:
@@ -547,9 +554,9 @@ def test_two_programs_that_label_one_image_are_a_conflict_with_both_labels(run: 
     labeling, rows = served.labeling, served.labeling.indices
     message = {"window": "a", "number": 1, "do": "label", "images": rows[:3], "label": "cat"}
     served.post("act", message)
-    found = table(labeling.file)
-    found["label"] = ["dog", "", "cat", "", "dog", ""]
-    found.to_csv(labeling.file, index=False)
+    label_rows = table(labeling.file)
+    label_rows["label"] = ["dog", "", "cat", "", "dog", ""]
+    label_rows.to_csv(labeling.file, index=False)
     # A label of this page stays where the other program has none; what only the other program changed is taken.
     answer = served.post("act", message | {"number": 2, "images": [rows[4]], "label": "bird"})[1]
     assert answer["reread"] and [each[0] for each in answer["conflicts"]] == [rows[0], rows[1], rows[4]]

@@ -26,21 +26,21 @@ TINY = {"patch_size": PATCH, "embed_dim": WIDTH, "depth": DEPTH, "num_heads": HE
 FILE = Path("w.safetensors")
 
 
-def drawn(shapes: Mapping[str, tuple[int, ...]]) -> State:
+def random_state(shapes: Mapping[str, tuple[int, ...]]) -> State:
     random = torch.Generator().manual_seed(0)
     return {name: torch.randn(shape, generator=random) * 0.3 for name, shape in shapes.items()}
 
 
 def of_layers(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
     """The shapes of every layer's tensors, and of the bias of each weight."""
-    found = {}
+    shape_of = {}
     for layer in range(DEPTH):
         for name, shape in shapes.items():
             name = name.replace("N", str(layer))
-            found[name] = shape
+            shape_of[name] = shape
             if name.endswith(".weight"):
-                found[name.removesuffix("weight") + "bias"] = shape[:1]
-    return found
+                shape_of[name.removesuffix("weight") + "bias"] = shape[:1]
+    return shape_of
 
 
 D, HIDDEN = (WIDTH,), 4 * WIDTH
@@ -134,11 +134,11 @@ def by_hand(
         scale1, scale2 = (
             state.get(f"encoder.layer.{layer}.layer_scale{number}.lambda1", torch.ones(WIDTH)) for number in (1, 2)
         )
-        seen = norm(norm1, tokens)
+        normed_tokens = norm(norm1, tokens)
         heads = []
         for head in range(HEADS):
             part = slice(head * WIDTH // HEADS, (head + 1) * WIDTH // HEADS)
-            q, k, v = (dense(name, seen)[..., part] for name in (query, key, value))
+            q, k, v = (dense(name, normed_tokens)[..., part] for name in (query, key, value))
             heads.append((q @ k.transpose(1, 2) / (WIDTH // HEADS) ** 0.5).softmax(-1) @ v)
         tokens = tokens + scale1 * dense(out, torch.cat(heads, -1))
         tokens = tokens + scale2 * dense(narrow, act(dense(wide, norm(norm2, tokens))))
@@ -189,12 +189,12 @@ def test_files_of_transformers(
 ) -> None:
     import timm
 
-    state = drawn({**around, **of_layers(layers)})
+    state = random_state({**around, **of_layers(layers)})
     images = torch.rand(2, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(1))
     expected = by_hand(state, layers, images, eps=eps, act=act)
     how = {**TINY, "mlp_ratio": 8.0} if layers is GATED else TINY
     body = timm.create_model(network, pretrained=False, num_classes=0, **how).eval()
-    fill(body, network, {f"{prefix}{name}": value for name, value in state.items()} | drawn(beside), FILE)
+    fill(body, network, {f"{prefix}{name}": value for name, value in state.items()} | random_state(beside), FILE)
     with torch.inference_mode():
         torch.testing.assert_close(body.forward_features(images), expected, rtol=1e-5, atol=1e-5)
 
@@ -203,7 +203,7 @@ def test_relatives_with_unknown_layers_are_refused() -> None:
     """BEiT has the names of ViT, and position biases that would change the features."""
     import timm
 
-    state = drawn({**AROUND, **of_layers(VIT), "encoder.layer.0.lambda_1": D})
+    state = random_state({**AROUND, **of_layers(VIT), "encoder.layer.0.lambda_1": D})
     body = timm.create_model("vit_tiny_patch16_224", pretrained=False, num_classes=0, **TINY)
     with pytest.raises(UserError, match=r"has no layer cls_token.*`initpools list backbones`"):
         fill(body, "vit_tiny_patch16_224", state, FILE)
@@ -213,7 +213,7 @@ def test_a_transformer_of_torchvision() -> None:
     import timm
 
     theirs = torchvision.models.VisionTransformer(SIDE, PATCH, DEPTH, HEADS, WIDTH, HIDDEN).eval()
-    state = drawn({name: tuple(value.shape) for name, value in theirs.state_dict().items()})
+    state = random_state({name: tuple(value.shape) for name, value in theirs.state_dict().items()})
     theirs.load_state_dict(state)
     theirs.heads = nn.Identity()
     images = torch.rand(2, 3, SIDE, SIDE)
@@ -232,7 +232,7 @@ def test_a_convnext_of_torchvision() -> None:
     widths, depths = (8, 16, 24, 32), (1, 2, 1, 1)
     blocks = [CNBlockConfig(w, n, d) for w, n, d in zip(widths, (*widths[1:], None), depths, strict=True)]
     theirs = ConvNeXt(blocks).eval()
-    state = drawn({name: tuple(value.shape) for name, value in theirs.state_dict().items()})
+    state = random_state({name: tuple(value.shape) for name, value in theirs.state_dict().items()})
     theirs.load_state_dict(state)
     theirs.classifier[2] = nn.Identity()
     body = timm.create_model("convnext_tiny", pretrained=False, num_classes=0, dims=widths, depths=depths).eval()
@@ -263,19 +263,19 @@ def test_the_encoder_of_a_checkpoint_is_found(resnet: nn.Module, part: str, numb
     """Names as solo-learn, lightly and lightly-train have them, beside the projector and an average of the encoder."""
     state = {name: value for name, value in resnet.state_dict().items() if not name.startswith("fc.")}
     order = [name for name, _ in resnet.named_children()]
-    named = {}
+    tensors = {}
     for name, value in state.items():
         first, _, rest = name.partition(".")
-        named[part + (f"{order.index(first)}.{rest}" if numbered else name)] = value
+        tensors[part + (f"{order.index(first)}.{rest}" if numbered else name)] = value
     zeros = {name: torch.zeros_like(value) for name, value in state.items()}
-    named |= {f"momentum_backbone.{name}": value for name, value in zeros.items()}
-    named |= {f"student_backbone.{name}": value for name, value in zeros.items() if not part.startswith("student")}
-    named |= {"projection_head.layers.0.weight": torch.zeros(3, 3), "queue": torch.zeros(2)}
+    tensors |= {f"momentum_backbone.{name}": value for name, value in zeros.items()}
+    tensors |= {f"student_backbone.{name}": value for name, value in zeros.items() if not part.startswith("student")}
+    tensors |= {"projection_head.layers.0.weight": torch.zeros(3, 3), "queue": torch.zeros(2)}
     if PARTS.index(part) > PARTS.index("student_backbone."):
-        named = {name: value for name, value in named.items() if not name.startswith("student_backbone.")}
-    found = encoder_of(named, state)
-    assert found.keys() == state.keys()
-    assert all(torch.equal(found[name], state[name]) for name in state)
+        tensors = {name: value for name, value in tensors.items() if not name.startswith("student_backbone.")}
+    encoder = encoder_of(tensors, state)
+    assert encoder.keys() == state.keys()
+    assert all(torch.equal(encoder[name], state[name]) for name in state)
 
 
 def test_an_encoder_alone_is_left_as_it_is(resnet: nn.Module) -> None:
@@ -305,5 +305,5 @@ def test_a_file_that_needs_unpickling_comes_with_a_command_that_converts_it(
     python, option, program = shlex.split(refused.value.remedy.split("`")[1])
     assert (python, option) == ("python", "-c")
     exec(program, {})
-    found = read_weights(tmp_path / "last epoch-tensors.pth")
-    assert set(found) == (set(tensors) if entry == "state_dict" else {"0.weight", "0.bias"})
+    tensors_read = read_weights(tmp_path / "last epoch-tensors.pth")
+    assert set(tensors_read) == (set(tensors) if entry == "state_dict" else {"0.weight", "0.bias"})

@@ -47,18 +47,23 @@ def test_metrics_equal_those_of_scikit_learn(classes: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
     labels = np.r_[np.arange(classes), rng.integers(0, classes, 40)]
     probs = softmax(np.round(rng.normal(size=(len(labels), classes)), 1))
-    found = classification_metrics(probs, labels)
+    metrics = classification_metrics(probs, labels)
     areas = [roc_auc_score(labels == k, probs[:, k]) for k in range(classes)]
-    assert found["auc"] == pytest.approx(np.mean(areas))
-    assert found["nll"] == pytest.approx(log_loss(labels, probs, labels=range(classes)))
-    assert found["balanced_accuracy"] == pytest.approx(balanced_accuracy_score(labels, probs.argmax(1)))
-    assert found["absent_classes"] == 0
+    assert metrics["auc"] == pytest.approx(np.mean(areas))
+    assert metrics["nll"] == pytest.approx(log_loss(labels, probs, labels=range(classes)))
+    assert metrics["balanced_accuracy"] == pytest.approx(balanced_accuracy_score(labels, probs.argmax(1)))
+    assert metrics["absent_classes"] == 0
 
 
 def test_an_absent_class_is_counted_and_left_out() -> None:
     probs = np.array([[0.8, 0.1, 0.1], [0.1, 0.8, 0.1], [0.7, 0.2, 0.1]])
-    found = classification_metrics(probs, np.array([0, 1, 0]))
-    assert (found["absent_classes"], found["auc"], found["accuracy"], found["balanced_accuracy"]) == (1, 1.0, 1.0, 1.0)
+    scores = classification_metrics(probs, np.array([0, 1, 0]))
+    assert (scores["absent_classes"], scores["auc"], scores["accuracy"], scores["balanced_accuracy"]) == (
+        1,
+        1.0,
+        1.0,
+        1.0,
+    )
     alone = classification_metrics(probs, np.array([0, 0, 0]))
     assert np.isnan(alone["auc"]) and alone["absent_classes"] == 2
 
@@ -86,34 +91,34 @@ def test_linear_knows_classes_it_has_not_seen() -> None:
 
 
 def test_scratch_starts_anew_and_repeats_itself() -> None:
-    shown, labels = toy_images(24)
+    images, labels = toy_images(24)
     state = torch.random.get_rng_state()
-    first = scratch(shown, labels, 2, 0, CPU, epochs=1, steps=4, width=0.25).logits(shown)
-    again = scratch(shown, labels, 2, 0, CPU, epochs=1, steps=4, width=0.25).logits(shown)
-    other = scratch(shown, labels, 2, 1, CPU, epochs=1, steps=4, width=0.25).logits(shown)
+    first = scratch(images, labels, 2, 0, CPU, epochs=1, steps=4, width=0.25).logits(images)
+    again = scratch(images, labels, 2, 0, CPU, epochs=1, steps=4, width=0.25).logits(images)
+    other = scratch(images, labels, 2, 1, CPU, epochs=1, steps=4, width=0.25).logits(images)
     assert np.array_equal(first, again)
     assert not np.allclose(first, other)
     assert torch.equal(state, torch.random.get_rng_state())
 
 
 def test_scratch_learns() -> None:
-    shown, labels = toy_images(40)
-    model = scratch(shown[:24], labels[:24], 2, 0, CPU, width=0.25)
-    assert (model.logits(shown[24:]).argmax(1) == labels[24:]).mean() > 0.9
+    images, labels = toy_images(40)
+    model = scratch(images[:24], labels[:24], 2, 0, CPU, width=0.25)
+    assert (model.logits(images[24:]).argmax(1) == labels[24:]).mean() > 0.9
 
 
 def test_the_best_epoch_is_really_its_weights() -> None:
     """With validation labels that contradict the training, the first epochs are the best, and the last are not kept."""
-    shown, labels = toy_images(24)
-    wrong = (shown, 1 - labels)
-    kept = scratch(shown, labels, 2, 0, CPU, wrong, epochs=1, steps=15, width=0.25)
-    last = scratch(shown, labels, 2, 0, CPU, None, epochs=1, steps=15, width=0.25)
-    assert log_loss(wrong[1], softmax(kept.logits(shown))) < log_loss(wrong[1], softmax(last.logits(shown)))
+    images, labels = toy_images(24)
+    wrong = (images, 1 - labels)
+    best = scratch(images, labels, 2, 0, CPU, wrong, epochs=1, steps=15, width=0.25)
+    last = scratch(images, labels, 2, 0, CPU, None, epochs=1, steps=15, width=0.25)
+    assert log_loss(wrong[1], softmax(best.logits(images))) < log_loss(wrong[1], softmax(last.logits(images)))
 
 
 def test_one_labeled_image_is_enough_to_run() -> None:
-    shown, labels = toy_images(5)
-    assert np.isfinite(scratch(shown[:1], labels[:1], 2, 0, CPU, epochs=1, steps=1, width=0.25).logits(shown)).all()
+    images, labels = toy_images(5)
+    assert np.isfinite(scratch(images[:1], labels[:1], 2, 0, CPU, epochs=1, steps=1, width=0.25).logits(images)).all()
 
 
 def toy_images(n: int) -> tuple[np.ndarray, np.ndarray]:
@@ -131,15 +136,15 @@ def pretrained(tmp_path_factory: pytest.TempPathFactory) -> PretrainedEncoder:
 
 
 def fitted(
-    name: str, pretrained: PretrainedEncoder, seed: int = 0, count: int = 24, **given: object
+    name: str, pretrained: PretrainedEncoder, seed: int = 0, count: int = 24, **overrides: object
 ) -> tuple[Classifier, np.ndarray]:
     """A learner of that name on toy data of two among three classes, briefly, and what it was fitted on."""
     method = learners.get(name)
     inputs, labels = toy_images(24) if method.inputs[0] == "images" else blobs(24, 2)
-    begun = {"encoder": pretrained} if "encoder" in method.inputs else {}
+    initial = {"encoder": pretrained} if "encoder" in method.inputs else {}
     short = {key: value for key, value in SHORT.items() if key in method.knobs}
-    knobs = method.validate({**short, **given})
-    return method.build(inputs[:count], labels[:count], 3, seed, CPU, **begun, **knobs), inputs
+    knobs = method.validate({**short, **overrides})
+    return method.build(inputs[:count], labels[:count], 3, seed, CPU, **initial, **knobs), inputs
 
 
 @pytest.mark.parametrize("name", learners.names())
@@ -197,9 +202,9 @@ def test_passes_have_the_mean_and_the_variance_of_dropout() -> None:
     """Of a sum of features that are each kept with probability q and divided by it: Σ x² (1 − q) / q around Σ x."""
     rng = np.random.default_rng(0)
     features, head = rng.random((3, 8)).astype(np.float32), rng.normal(size=(9, 2))
-    found = mc_logits(features, head, 0.25, 40_000, 0)
-    np.testing.assert_allclose(found.mean(0), features @ head[:-1] + head[-1], atol=0.03)
-    np.testing.assert_allclose(found.var(0), features**2 @ head[:-1] ** 2 * (0.25 / 0.75), rtol=0.05)
+    logits = mc_logits(features, head, 0.25, 40_000, 0)
+    np.testing.assert_allclose(logits.mean(0), features @ head[:-1] + head[-1], atol=0.03)
+    np.testing.assert_allclose(logits.var(0), features**2 @ head[:-1] ** 2 * (0.25 / 0.75), rtol=0.05)
 
 
 class Whole(Encoder):
@@ -212,18 +217,18 @@ class Whole(Encoder):
 @pytest.mark.parametrize("name", [method.name for method in learners if "mc_probs" in method.traits.gives])
 def test_bald_of_a_learner_is_0_without_dropout_and_positive_with_it(name: str, pretrained: PretrainedEncoder) -> None:
     for dropout in (0.0, 0.5):
-        model, shown = fitted(name, pretrained, dropout=dropout)
-        told = information(softmax(model.mc_logits(shown, passes=5, seed=1)))
-        assert (told == 0).all() if dropout == 0 else (told > 0).all()
+        model, inputs = fitted(name, pretrained, dropout=dropout)
+        scores = information(softmax(model.mc_logits(inputs, passes=5, seed=1)))
+        assert (scores == 0).all() if dropout == 0 else (scores > 0).all()
 
 
 def test_sgd_with_a_cosine_is_nesterovs_by_hand() -> None:
     inputs, labels = blobs(12)
     network = Network(Whole(4), 3, seed=0)
     weight = network.last
-    shown = torch.from_numpy(inputs)
+    points = torch.from_numpy(inputs)
     config = TrainConfig(6, 0, 100, "sgd", 0.1, 0.01, "cosine")
-    trainer = Trainer(network, lambda chosen, epoch: shown[chosen], labels, config, 0, CPU)
+    trainer = Trainer(network, lambda rows, epoch: points[rows], labels, config, 0, CPU)
     with_one, momentum = np.c_[inputs, np.ones(12)], 0.0
     for step in range(6):
         trainer.epoch()
@@ -236,11 +241,11 @@ def test_sgd_with_a_cosine_is_nesterovs_by_hand() -> None:
 @pytest.mark.parametrize(("epochs", "steps", "expected"), [(3, 0, 3), (1, 7, 3), (5, 7, 5)])
 def test_a_course_takes_its_epochs_or_as_many_as_its_steps(epochs: int, steps: int, expected: int) -> None:
     inputs, labels = blobs(12)
-    shown, order = torch.from_numpy(inputs), []
+    points, order = torch.from_numpy(inputs), []
 
-    def show(chosen: np.ndarray, epoch: int) -> torch.Tensor:
-        order.append((epoch, *chosen))
-        return shown[chosen]
+    def show(rows: np.ndarray, epoch: int) -> torch.Tensor:
+        order.append((epoch, *rows))
+        return points[rows]
 
     trainer = Trainer(
         Network(Whole(4), 3, 0), show, labels, TrainConfig(epochs, steps, 4, "adam", 0.1, 0.0, "constant"), 0, CPU
@@ -258,9 +263,9 @@ def test_knn_votes_as_its_definition(m: int, k: int, on_a_grid: bool, seed: int)
     rng = np.random.default_rng(seed)
     points = (rng.integers(1, 4, (m + 5, 3)) if on_a_grid else rng.normal(size=(m + 5, 3))).astype(np.float32)
     labels = rng.integers(0, 3, m)
-    found = softmax(knn(points[:m], labels, 4, 0, None, k=k, temperature=0.5, smoothing=0.2).logits(points[m:]))
+    probabilities = softmax(knn(points[:m], labels, 4, 0, None, k=k, temperature=0.5, smoothing=0.2).logits(points[m:]))
     unit = points / np.linalg.norm(points, axis=1, keepdims=True)
-    for probs, one in zip(found, unit[m:], strict=True):
+    for probs, one in zip(probabilities, unit[m:], strict=True):
         cosines = unit[:m] @ one
         votes = np.zeros(4)
         for row in range(m):
@@ -286,21 +291,21 @@ def test_validation_chooses_epochs_and_neighbors() -> None:
     inputs, labels = blobs(40)
     wrong = (inputs, (labels + 1) % 3)
     for build in (mlp, knn):
-        kept, last = (build(inputs, labels, 3, 0, CPU, held_out) for held_out in (wrong, None))
-        assert log_loss(wrong[1], softmax(kept.logits(inputs))) < log_loss(wrong[1], softmax(last.logits(inputs)))
+        best, last = (build(inputs, labels, 3, 0, CPU, held_out) for held_out in (wrong, None))
+        assert log_loss(wrong[1], softmax(best.logits(inputs))) < log_loss(wrong[1], softmax(last.logits(inputs)))
 
 
 def test_finetune_begins_with_the_pretrained_weights(pretrained: PretrainedEncoder) -> None:
-    shown, labels = toy_images(24)
+    images, labels = toy_images(24)
     first = pretrained.encoder().state_dict()
     model = finetune(
-        shown, labels, 2, 0, CPU, pickle.loads(pickle.dumps(pretrained)), encoder_rate=0.0, steps=4, epochs=1
+        images, labels, 2, 0, CPU, pickle.loads(pickle.dumps(pretrained)), encoder_rate=0.0, steps=4, epochs=1
     )
     trained = dict(model.network.encoder.named_parameters())
     assert all(torch.equal(first[name], value) for name, value in trained.items())
-    moved = finetune(shown, labels, 2, 0, CPU, pretrained, steps=4, epochs=1).network.encoder
+    moved = finetune(images, labels, 2, 0, CPU, pretrained, steps=4, epochs=1).network.encoder
     assert not any(torch.equal(first[name], value) for name, value in moved.named_parameters())
-    assert (finetune(shown, labels, 2, 0, CPU, pretrained).logits(shown).argmax(1) == labels).mean() > 0.9
+    assert (finetune(images, labels, 2, 0, CPU, pretrained).logits(images).argmax(1) == labels).mean() > 0.9
 
 
 def test_finetune_refuses_weights_of_another_network(pretrained: PretrainedEncoder, tmp_path: Path) -> None:

@@ -102,11 +102,11 @@ def test_a_finished_step_leaves_no_lock(tmp_path: Path) -> None:
 def test_a_lock_is_held_by_one(tmp_path: Path) -> None:
     """Also by the one who waited while the holder removed the file."""
 
-    def held() -> AbstractContextManager[object]:
+    def hold() -> AbstractContextManager[object]:
         return Run(tmp_path).step("pool", "x", {}, {}).writing("initpools", {})
 
-    with held():
-        with pytest.raises(UserError, match=rf"Another initpools process \({os.getpid()} on "), held():
+    with hold():
+        with pytest.raises(UserError, match=rf"Another initpools process \({os.getpid()} on "), hold():
             pass
         lock = tmp_path / ".partial/pool/x.lock"
         assert lock.stat().st_mode & 0o777 == 0o600
@@ -160,8 +160,8 @@ def test_a_removed_lock_does_not_let_two_in(tmp_path: Path) -> None:
                 pass
 
     with ThreadPoolExecutor(4) as pool:
-        for done in [pool.submit(work) for _ in range(4)]:
-            done.result()
+        for future in [pool.submit(work) for _ in range(4)]:
+            future.result()
     assert len(turns) > 4 and not list(tmp_path.iterdir())
 
 
@@ -222,9 +222,9 @@ def ended_after(program: str, tmp_path: Path) -> float:
         # The children hold the pipe, too: it ends with the last of them.
         parent.stdout.readline()
         parent.kill()
-        began = time.monotonic()
+        start = time.monotonic()
         parent.stdout.read()
-        return time.monotonic() - began
+        return time.monotonic() - start
 
 
 CHILD = (

@@ -67,18 +67,18 @@ def _round(initpools: Initpools, labels: str, *more: object) -> dict[str, Any]:
 
 def test_rounds_go_on_until_nothing_is_left(photos: pd.Series, initpools: Initpools) -> None:
     assert initpools("select-pool", "kcenter", "-n", 12, "-o", "next.csv").code == 0
-    seen: set[str] = set()
+    paths: set[str] = set()
     for number in (1, 2, 3, 4):
         batch = _annotate("next.csv", photos, f"done-{number}.csv")
-        assert not seen & set(batch["path"])
-        seen |= set(batch["path"])
+        assert not paths & set(batch["path"])
+        paths |= set(batch["path"])
         target = f"to-label-{number}.csv"
         out = _round(initpools, f"done-{number}.csv", "--query", "margin", "--budget", 20, "--next", target)
-        assert out["step"] == f"loop/round-{number}" and out["labeled"] == len(seen)
+        assert out["step"] == f"loop/round-{number}" and out["labeled"] == len(paths)
         if number < 4:
             Path(target).replace("next.csv")
     # 12, 20, 20, and the last 8, which the third round said are the last.
-    assert seen == set(photos.index) and out["next"] == [] and "no images are left to label" in out["said"]
+    assert paths == set(photos.index) and out["next"] == [] and "no images are left to label" in out["said"]
     assert not Path("to-label-4.csv").exists()
     assert out["low"] < out["accuracy"] <= out["high"] and out["accuracy"] > 0.8 > 2 * out["majority"]
     assert out["previous_labels"] == 8
@@ -128,12 +128,12 @@ def test_a_round_that_is_done_again_says_the_same(photos: pd.Series, initpools: 
     _round(initpools, "one.csv", "--query", "margin", "--budget", 8, "--next", "more.csv")
     rows = [_annotate(name, photos, name) for name in ("next.csv", "more.csv")]
     pd.concat(rows).to_csv("two.csv", index=False)
-    told = ("new", "corrected", "previous_accuracy", "previous_labels", "accuracy")
+    keys = ("new", "corrected", "previous_accuracy", "previous_labels", "accuracy")
     once = _round(initpools, "two.csv")
     assert once["new"] == 8 + once["corrected"] and once["previous_labels"] == 8
     for again in (["--force"], ["--query", "entropy", "--budget", 4, "--next", "other.csv"]):
         twice = _round(initpools, "two.csv", *again)
-        assert twice["fresh"] and {name: twice[name] for name in told} == {name: once[name] for name in told}
+        assert twice["fresh"] and {name: twice[name] for name in keys} == {name: once[name] for name in keys}
 
 
 def test_the_same_labels_with_another_query_replace_the_batch(photos: pd.Series, initpools: Initpools) -> None:
@@ -144,7 +144,7 @@ def test_the_same_labels_with_another_query_replace_the_batch(photos: pd.Series,
     Path("runs/photos/labels").mkdir()
     marks = pd.read_csv("margin.csv").assign(skipped=0, label=["amber"] * 4 + [""] * 4)
     marks[["order", "index", "path", "label", "skipped"]].to_csv("runs/photos/labels/round-1.csv", index=False)
-    kept = Path("runs/photos/labels/round-1.csv").read_bytes()
+    content = Path("runs/photos/labels/round-1.csv").read_bytes()
     # To look is no reason to lose a batch.
     looked = _round(initpools, "one.csv", "--predictions", "rest.csv")
     assert not looked["fresh"] and looked["picked"] == 8 and Path("rest.csv").exists()
@@ -154,7 +154,7 @@ def test_the_same_labels_with_another_query_replace_the_batch(photos: pd.Series,
     assert "--query margin --budget 8 --next margin.csv" in second["said"]
     assert "labels/round-1.csv has 4 labels that no round has used" in second["said"]
     assert [path.name for path in Path("runs/photos/loop").iterdir()] == ["round-1"]
-    assert Path("runs/photos/labels/round-1.csv").read_bytes() == kept
+    assert Path("runs/photos/labels/round-1.csv").read_bytes() == content
     assert "label --batch round-1" in initpools("status").out
     # The repeated round is one line of the table, and what was labeled of the first batch counts.
     third = _round(initpools, "runs/photos/labels/round-1.csv")
@@ -187,8 +187,8 @@ def test_repetitions_that_an_older_version_kept_are_one_round(photos: pd.Series,
         t[:2] for t in table
     ]
     assert "different encoders (pixels, pca)" in out["said"]
-    shown = initpools("status").out
-    assert ", on pixels" in shown and ", on pca" in shown
+    text = initpools("status").out
+    assert ", on pixels" in text and ", on pca" in text
     assert initpools("plot", "report", "-o", "report.html").code == 0
     assert "different encoders (pixels, pca)" in Path("report.html").read_text(encoding="utf-8")
 
@@ -198,8 +198,8 @@ def test_a_damaged_round_says_how_to_go_on(photos: pd.Series, initpools: Initpoo
     _round(initpools, "one.csv")
     with Path("runs/photos/loop/round-1/labels.csv").open("a") as stream:
         stream.write("x")
-    told = initpools("al-run", "--labels", "one.csv")
-    assert told.code == 2 and "`initpools repair --run runs/photos`, which moves the round aside" in told.err
+    result = initpools("al-run", "--labels", "one.csv")
+    assert result.code == 2 and "`initpools repair --run runs/photos`, which moves the round aside" in result.err
     assert initpools("repair", "--run", "runs/photos").code == 0
     assert Path("runs/photos/damaged/loop/round-1/predictions.csv").is_file()
     assert _round(initpools, "one.csv")["new"] == 9
@@ -213,14 +213,14 @@ def test_labels_of_two_at_once_are_not_lost(
     labels[9:15].to_csv("theirs.csv")
     plain = setup.build_experiment
 
-    def meanwhile(*given: Any) -> Any:
+    def meanwhile(*arguments: Any) -> Any:
         monkeypatch.setattr(loop, "build_experiment", plain)
         _round(initpools, "theirs.csv")
-        return plain(*given)
+        return plain(*arguments)
 
     monkeypatch.setattr(loop, "build_experiment", meanwhile)
-    told = initpools("al-run", "--labels", "mine.csv")
-    assert told.code == 2 and "Another process has finished round-1 meanwhile" in told.err
+    result = initpools("al-run", "--labels", "mine.csv")
+    assert result.code == 2 and "Another process has finished round-1 meanwhile" in result.err
     assert _round(initpools, "mine.csv")["labeled"] == 15
 
 
@@ -228,26 +228,26 @@ def test_predictions_are_of_all_images_without_a_label(photos: pd.Series, initpo
     initpools("select-pool", "kcenter", "-n", 15, "-o", "batch.csv")
     rows = _annotate("batch.csv", photos, "a.csv")
     out = _round(initpools, "a.csv", "--predictions", "all.csv")
-    found = pd.read_csv("all.csv")
-    assert set(found["path"]) == set(photos.index) - set(rows["path"]) and out["unlabeled"] == 45
+    predictions = pd.read_csv("all.csv")
+    assert set(predictions["path"]) == set(photos.index) - set(rows["path"]) and out["unlabeled"] == 45
     embeddings = np.load("runs/photos/embed/pixels/train.npy")
     spread = embeddings.std(0, dtype=np.float64)
-    shown = ((embeddings - embeddings.mean(0, dtype=np.float64)) / np.where(spread > 1e-12, spread, 1)).astype("f4")
-    known = rows["index"].astype(int).sort_values()
-    codes = np.array([CLASSES.index(photos[path]) for path in rows["path"][known.index]])
-    logits = linear(shown[known], codes, 3, 0, None).logits(shown[found["index"]])
+    points = ((embeddings - embeddings.mean(0, dtype=np.float64)) / np.where(spread > 1e-12, spread, 1)).astype("f4")
+    labeled = rows["index"].astype(int).sort_values()
+    codes = np.array([CLASSES.index(photos[path]) for path in rows["path"][labeled.index]])
+    logits = linear(points[labeled], codes, 3, 0, None).logits(points[predictions["index"]])
     probs = softmax(logits / out["temperature"])
-    assert found["label"].tolist() == [CLASSES[code] for code in probs.argmax(1)]
+    assert predictions["label"].tolist() == [CLASSES[code] for code in probs.argmax(1)]
     ordered = np.sort(probs, axis=1)
-    np.testing.assert_allclose(found["confidence"], ordered[:, -1], atol=2e-4)
-    np.testing.assert_allclose(found["second_confidence"], ordered[:, -2], atol=2e-4)
+    np.testing.assert_allclose(predictions["confidence"], ordered[:, -1], atol=2e-4)
+    np.testing.assert_allclose(predictions["second_confidence"], ordered[:, -2], atol=2e-4)
     assert "picked" not in out and out["written"] == ["all.csv"]
 
 
 def test_labels_that_somebody_filled_in_are_never_written_over(photos: pd.Series, initpools: Initpools) -> None:
     initpools("select-pool", "random", "-n", 10, "-o", "batch.csv")
     _annotate("batch.csv", photos, "batch.csv")
-    kept = Path("batch.csv").read_bytes()
+    content = Path("batch.csv").read_bytes()
     for words in (
         ["select-pool", "random", "-n", 10, "-o", "batch.csv"],
         ["select-pool", "kcenter", "-n", 5, "-o", "batch.csv"],
@@ -257,7 +257,7 @@ def test_labels_that_somebody_filled_in_are_never_written_over(photos: pd.Series
         assert ended.code == 2 and (
             "labels that would be overwritten" in ended.err or "would be overwritten" in ended.err
         )
-        assert Path("batch.csv").read_bytes() == kept
+        assert Path("batch.csv").read_bytes() == content
 
 
 def test_new_classes_may_come_and_slips_are_told(photos: pd.Series, initpools: Initpools) -> None:
@@ -276,12 +276,12 @@ def test_new_classes_may_come_and_slips_are_told(photos: pd.Series, initpools: I
 def test_images_that_are_gone_are_not_asked_for(photos: pd.Series, initpools: Initpools) -> None:
     initpools("select-pool", "kcenter", "-n", 12, "-o", "batch.csv")
     rows = _annotate("batch.csv", photos, "a.csv")
-    gone = sorted(set(photos.index) - set(rows["path"]))[:5]
-    for path in [*gone, rows["path"][0]]:
+    deleted_paths = sorted(set(photos.index) - set(rows["path"]))[:5]
+    for path in [*deleted_paths, rows["path"][0]]:
         Path("photos", path).unlink()
     out = _round(initpools, "a.csv", "--query", "margin", "--budget", 60, "--next", "next.csv")
     assert "5 images are missing from" in out["said"] and out["labeled"] == 12
-    assert len(out["next"]) == 43 and not set(gone) & {row["path"] for row in out["next"]}
+    assert len(out["next"]) == 43 and not set(deleted_paths) & {row["path"] for row in out["next"]}
 
 
 def test_a_batch_goes_to_label_studio_and_comes_back(photos: pd.Series, initpools: Initpools) -> None:
@@ -335,8 +335,8 @@ def test_what_can_be_mended_gets_a_sentence_and_leaves_nothing(photos: pd.Series
 def test_an_oracle_is_no_query_of_the_loop(photos: pd.Series, initpools: Initpools, query: str) -> None:
     assert initpools("select-pool", "kcenter", "-n", 12, "-o", "next.csv").code == 0
     _annotate("next.csv", photos, "done.csv")
-    said = initpools("al-run", "--labels", "done.csv", "--query", query, "--budget", 3, "--next", "more.csv")
-    assert said.code == 2 and f"The query {query} is an oracle" in said.err and "--query margin" in said.err
+    result = initpools("al-run", "--labels", "done.csv", "--query", query, "--budget", 3, "--next", "more.csv")
+    assert result.code == 2 and f"The query {query} is an oracle" in result.err and "--query margin" in result.err
     assert not Path("more.csv").exists()
 
 
@@ -363,19 +363,19 @@ def test_images_that_are_held_out_are_not_learned_from(
     assert initpools("embed", "pixels", "--dataset", "arrays.npz", "--quiet").code == 0
     pd.DataFrame({"index": range(60), "label": labels}).to_csv("all.csv", index=False)
     out = _round(initpools, "all.csv", "--query", "margin", "--budget", 5, "--next", "next.csv")
-    kept = np.load("runs/arrays/data/kept.npy")
-    assert (out["labeled"], out["problems"], out["unlabeled"]) == (kept.sum(), (~kept).sum(), 0)
+    mask = np.load("runs/arrays/data/kept.npy")
+    assert (out["labeled"], out["problems"], out["unlabeled"]) == (mask.sum(), (~mask).sum(), 0)
     assert "is in the held-out test split" in out["said"] and "no images are left to label" in out["said"]
 
 
 def test_predictions_take_the_place_of_predictions_alone(photos: pd.Series, initpools: Initpools) -> None:
     photos[:9].rename_axis("path").rename("label").to_csv("one.csv")
     photos[9:15].rename_axis("path").rename("label").to_csv("two.csv")
-    told = initpools("al-run", "--labels", "one.csv", "--predictions", "two.csv")
-    assert told.code == 2 and "two.csv has 6 labels that would be overwritten" in told.err
-    for name, left in (("one.csv", 51), ("two.csv", 45)):
+    result = initpools("al-run", "--labels", "one.csv", "--predictions", "two.csv")
+    assert result.code == 2 and "two.csv has 6 labels that would be overwritten" in result.err
+    for name, n_left in (("one.csv", 51), ("two.csv", 45)):
         _round(initpools, name, "--predictions", "rest.csv")
-        assert len(pd.read_csv("rest.csv")) == left
+        assert len(pd.read_csv("rest.csv")) == n_left
 
 
 def test_rounds_are_a_record_that_new_images_do_not_outdate(photos: pd.Series, initpools: Initpools) -> None:
@@ -396,8 +396,8 @@ def test_a_batch_that_was_labeled_elsewhere_is_not_to_be_labeled_again(photos: p
     _annotate("next.csv", photos, "two.csv")
     _round(initpools, "two.csv")
     assert initpools("plot", "report").code == 0
-    said = initpools("status").out
-    assert f"al-run --labels {Path('two.csv').resolve()} --budget 12" in said
+    text = initpools("status").out
+    assert f"al-run --labels {Path('two.csv').resolve()} --budget 12" in text
 
 
 def test_an_unreadable_folder_of_labels_is_told(photos: pd.Series, initpools: Initpools) -> None:
@@ -428,19 +428,19 @@ def test_parts_are_even_and_copies_stay_together(labels: np.ndarray, seed: int) 
 
 
 def test_nobody_is_judged_by_a_model_that_has_seen_it() -> None:
-    labeled, seen = np.array([3, 5, 8, 9, 11]), []
+    labeled, predicted_rows = np.array([3, 5, 8, 9, 11]), []
     parts = np.array([0, 1, 0, 1, 2])
 
-    def fit(known: np.ndarray, part: int) -> Any:
-        def predict(asked: np.ndarray) -> np.ndarray:
-            assert not set(asked) & set(known) and len(asked) + len(known) == 5
-            seen.extend(asked.tolist())
-            return np.column_stack([asked, np.full(len(asked), part)])
+    def fit(train_rows: np.ndarray, part: int) -> Any:
+        def predict(rows: np.ndarray) -> np.ndarray:
+            assert not set(rows) & set(train_rows) and len(rows) + len(train_rows) == 5
+            predicted_rows.extend(rows.tolist())
+            return np.column_stack([rows, np.full(len(rows), part)])
 
         return predict
 
     probs = out_of_fold(fit, labeled, parts, 2)
-    assert sorted(seen) == labeled.tolist() and np.array_equal(probs, np.column_stack([labeled, parts]))
+    assert sorted(predicted_rows) == labeled.tolist() and np.array_equal(probs, np.column_stack([labeled, parts]))
 
 
 @pytest.mark.parametrize(("right", "count"), [(0, 7), (3, 10), (10, 10), (170, 200)])

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from test_bench_statistics import made
+from test_bench_statistics import random_table
 from visits import NARROW, WIDE, Visiting, expect, wait_until
 
 from initpools_cli.bench.report import leaderboard
@@ -20,7 +20,7 @@ NAME = "<b onclick=window.hacked=1>mine"
 
 @pytest.fixture(scope="session")
 def board(browser: object, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    table = made(np.random.default_rng(0), ["random", NAME, "other"], lost=0.0)
+    table = random_table(np.random.default_rng(0), ["random", NAME, "other"], lost=0.0)
     lost = table[table["strategy"] == "other"].head(3).assign(status="not run", error="too slow", seed=99)
     page = tmp_path_factory.mktemp("board") / "board.html"
     page.write_text(page_html(leaderboard(typed(pd.concat([table, lost]))), "Leaderboard", {"table": "a table"}))
