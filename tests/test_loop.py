@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import tomli
 from conftest import Initpools
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -191,6 +192,44 @@ def test_repetitions_that_an_older_version_kept_are_one_round(photos: pd.Series,
     assert ", on pixels" in text and ", on pca" in text
     assert initpools("plot", "report", "-o", "report.html").code == 0
     assert "different encoders (pixels, pca)" in Path("report.html").read_text(encoding="utf-8")
+
+
+def test_a_loop_goes_on_with_its_embeddings(photos: pd.Series, initpools: Initpools) -> None:
+    labels = photos.rename_axis("path").rename("label")
+    assert initpools("select-pool", "kcenter", "-n", 6, "-o", "first.csv").code == 0
+    assert initpools("embed", "pca").code == 0
+    # The first round goes on with the embeddings of the first pool; before it, the newest are used.
+    assert "embeddings: embed/pca" in initpools("select-pool", "kcenter", "-n", 5).err
+    shutil.rmtree("runs/photos/pool/kcenter-b5-s0")
+    labels[:9].to_csv("one.csv")
+    first = _round(initpools, "one.csv")
+    assert "These are the embeddings of pool/kcenter-b6-s0; the newest are embed/pca: add --from pca" in first["said"]
+    again = initpools("select-pool", "kcenter", "-n", 7, "--labeled", "one.csv")
+    assert "embeddings: embed/pixels" in again.err and "of loop/round-1; the newest are embed/pca" in again.err
+    step = tomli.loads(Path("runs/photos/pool/kcenter-b7-s0/step.toml").read_text())
+    assert any(path.startswith("embed/pixels/") for path in step["reads"])
+    # Scores that are computed on the way follow.
+    assert initpools("select-pool", "typicality", "-n", 4, "--labeled", "one.csv").code == 0
+    assert tomli.loads(Path("runs/photos/score/typicality/step.toml").read_text())["table"]["source"] == "embed/pixels"
+
+
+def test_a_loop_changes_its_embeddings_only_where_others_are_named(photos: pd.Series, initpools: Initpools) -> None:
+    labels = photos.rename_axis("path").rename("label")
+    labels[:9].to_csv("one.csv")
+    _round(initpools, "one.csv")
+    assert initpools("embed", "pca").code == 0
+    changes = "The labeling loop changes its embeddings: loop/round-1 used embed/pixels."
+    assert changes in initpools("select-pool", "kcenter", "-n", 5, "--from", "pca", "--labeled", "one.csv").err
+    labels[:12].to_csv("two.csv")
+    assert changes in _round(initpools, "two.csv", "--from", "pca")["said"]
+    assert initpools("embed", "pixels", "--force").code == 0
+    labels[:15].to_csv("three.csv")
+    third = _round(initpools, "three.csv")
+    assert "These are the embeddings of loop/round-2; the newest are embed/pixels: add --from pixels" in third["said"]
+    assert tomli.loads(Path("runs/photos/loop/round-3/step.toml").read_text())["table"]["encoders"] == ["pca"]
+    shutil.rmtree("runs/photos/embed/pca")
+    gone = initpools("select-pool", "kcenter", "-n", 3, "--labeled", "three.csv")
+    assert "embed/pca, which the run no longer has" in gone.err and "embeddings: embed/pixels" in gone.err
 
 
 def test_a_damaged_round_says_how_to_go_on(photos: pd.Series, initpools: Initpools) -> None:

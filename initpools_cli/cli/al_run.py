@@ -73,7 +73,11 @@ def command(
     name: Annotated[str, typer.Option("--name", metavar="NAME", help="Name of the sweep: its folder in al/.")] = "main",
     source: Annotated[
         str | None,
-        typer.Option("--from", metavar="A,B", help="Embeddings to use, e.g. simclr,pca; default: the newest."),
+        typer.Option(
+            "--from",
+            metavar="A,B",
+            help="Embeddings to use, e.g. simclr,pca; default: the newest, with --labels those of the round before.",
+        ),
     ] = None,
     download: Download = None,
     strict: Annotated[

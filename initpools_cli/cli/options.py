@@ -512,10 +512,6 @@ ImageUrl = Annotated[
         "folder.",
     ),
 ]
-Source = Annotated[
-    str, typer.Option("--from", metavar="SOURCE", help="Embeddings to use, e.g. simclr or pixels; default: the newest.")
-]
-
 Download = Annotated[
     bool | None,
     typer.Option(

@@ -17,7 +17,6 @@ from initpools_cli.cli.options import (
     Labeled,
     Labels,
     Scores,
-    Source,
     user_files,
 )
 
@@ -44,7 +43,10 @@ def command(
             "--name", metavar="NAME", help="Sweep, pool, score, pretrained encoder or strategy to draw; repeatable."
         ),
     ] = None,
-    source: Source = "",
+    source: Annotated[
+        str,
+        typer.Option("--from", metavar="SOURCE", help="Embeddings to use, e.g. simclr or pixels; default: the newest."),
+    ] = "",
     download: Download = None,
     embeddings: Embeddings = None,
     scores: Scores = None,

@@ -30,7 +30,6 @@ from initpools_cli.cli.options import (
     Ranking,
     Scheduler,
     Scores,
-    Source,
     user_files,
 )
 from initpools_cli.strategies.defaults import FIRST_POOL, PAGE
@@ -69,7 +68,15 @@ def command(
         Path | None,
         typer.Option("-o", "--output", metavar="FILE", help="Also write the images to this .npy, .csv or .json file."),
     ] = None,
-    source: Source = "",
+    source: Annotated[
+        str,
+        typer.Option(
+            "--from",
+            metavar="SOURCE",
+            help="Embeddings to use, e.g. simclr or pixels; default: those of the last labeling round, else the "
+            "newest.",
+        ),
+    ] = "",
     download: Download = None,
     balance: Annotated[
         str | None,
@@ -127,6 +134,7 @@ def command(
     from initpools_cli.cli.tables import show_card, show_comparison
     from initpools_cli.core.errors import UserError
     from initpools_cli.core.files import require_ending
+    from initpools_cli.labeling.loop_embeddings import of_rounds
     from initpools_cli.reporting.export import read_exports, require_images, write_exports
     from initpools_cli.reporting.pool_table import FORMATS, records, write_pool
     from initpools_cli.steps.backend import on_backend
@@ -185,6 +193,8 @@ def command(
         of_labels=labels is not None,
         groups=groups,
     )
+    if provider.context is not None:
+        provider.context.loop_embeddings = of_rounds(provider.context.run)
     provider = provider.with_whole_budget()
     if exports:
         require_images(provider.require_run("--export"), exports)

@@ -375,7 +375,10 @@ class AlTable(Table):
     ] = "none"
     encoders: Annotated[
         Names,
-        Field(description="encoders whose embeddings are used, each in a comparison of its own; empty: the newest"),
+        Field(
+            description="encoders whose embeddings are used, each in a comparison of its own; empty: the newest, in a "
+            "labeling loop those of its last round"
+        ),
     ] = []
     space: Annotated[
         Literal["embeddings", "learner"],

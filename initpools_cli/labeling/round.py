@@ -46,6 +46,7 @@ from initpools_cli.labeling.label_sets import (
     refuse_settings_of_one_class,
     set_predictions,
 )
+from initpools_cli.labeling.loop_embeddings import of_first_pool, of_rounds
 from initpools_cli.labeling.next_batch import next_batch, predictions
 from initpools_cli.labeling.replace_round import ReplacedBatch, read_next, same_but_batch
 from initpools_cli.labeling.review import DOUBTFUL, doubtful_labels
@@ -113,6 +114,7 @@ def label_round(
     if context.data.multilabel:
         refuse_settings_of_one_class(table)
     newest = _newest(context)
+    context.loop_embeddings = of_rounds(context.run) or of_first_pool(context.run)
     checksums = {str(file.resolve()): checksum(file) for file in labels if file.is_file()}
     # Count the changes of classes before reading the labels: later changes apply to these labels.
     changes = len(read_changes(context.run))

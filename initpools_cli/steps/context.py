@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -33,6 +33,21 @@ if TYPE_CHECKING:
     from initpools_cli.training.device import DeviceConfig
 
 
+class LoopEmbeddings(NamedTuple):
+    """Embeddings that a labeling loop has used.
+
+    Attributes
+    ----------
+    name : str
+        Their step in ``embed/``; of a learner that reads none, the pretrain that it starts from.
+    step : str
+        The round, or the first pool, that used them last.
+    """
+
+    name: str
+    step: str
+
+
 @dataclass
 class Context:
     """One command at work on one run.
@@ -48,6 +63,8 @@ class Context:
         Prints lines and progress.
     force : bool
         Run the step again even if it is finished.
+    loop_embeddings : LoopEmbeddings or None
+        The default of ``--from``; None: the newest embeddings of the run.
     """
 
     run: Run
@@ -56,6 +73,7 @@ class Context:
     report: Reporter
     force: bool = False
     command: str = field(default_factory=command_line)
+    loop_embeddings: LoopEmbeddings | None = None
 
     def __post_init__(self) -> None:
         """Limit the linear algebra to `run.threads`."""
@@ -249,6 +267,7 @@ class Context:
         for name in ("data", "items_sum", "machine", "seed", "identity"):
             if name in self.__dict__:
                 other.__dict__[name] = self.__dict__[name]
+        other.loop_embeddings = self.loop_embeddings
 
     def knob_origins(self, knobs: Iterable[str], *tables: str) -> dict[str, str]:
         """Where each knob was set, for errors; see `core.config.knob_origins`."""

@@ -127,7 +127,9 @@ def default_source(context: Context) -> str:
 
 
 def newest(context: Context, source: str = "") -> FinishedStep:
-    """Return the embeddings that a strategy reads: those of `source`, else the newest; computed if they are missing.
+    """Return the embeddings that a strategy reads: those of `source`, else of the labeling loop, else the newest.
+
+    They are computed if they are missing.
 
     Raises
     ------
@@ -135,8 +137,9 @@ def newest(context: Context, source: str = "") -> FinishedStep:
         `source` is unknown, or the embeddings are stale.
     """
     steps = context.run.steps("embed")
-    if source:
-        step = _find_step(context, source)
+    name = source or _name_in_loop(context)
+    if name:
+        step = _find_step(context, name)
     else:
         step = steps[-1] if steps else None
         pretrains = context.run.steps("pretrain")
@@ -145,19 +148,43 @@ def newest(context: Context, source: str = "") -> FinishedStep:
             command = context.command_for("embed", pretrains[-1].name)
             context.report.once(f"{pretrains[-1].id} is newer and has no embeddings yet: `{command}`")
     if step is None:
-        name = source or default_source(context)
+        name = name or default_source(context)
         refuse_other_file(name)
         if name not in UNTRAINED and not is_source(name) and not _is_backbone(context, name):
             name = pretrain_of(context, name).name
         context.report.say(f"making embeddings first: `{context.command_for('embed', name)}`")
         step, _ = embed(context.for_needed_step("embed", name), name)
     context.report.once(f"embeddings: {describe_source(step)}")
+    _compare_with_loop(context, step, steps)
     if not source and step.table.get("source") in UNTRAINED and context.data.splits["train"].images.shape[3] == 3:
         context.report.once(
             f"{step.id} are plain {'pixels' if step.name == 'pixels' else 'principal components of pixels'}, which "
             f"rarely help with photographs: `{context.command_for('embed', DEFAULT)}` makes pretrained embeddings."
         )
     return step.require_fresh()
+
+
+def _name_in_loop(context: Context) -> str:
+    """Return the name of the embeddings of the labeling loop; empty without a loop, or if the run has lost them."""
+    used = context.loop_embeddings
+    if used is None or not any(context.run.find_step(f"{kind}/{used.name}") for kind in ("embed", "pretrain")):
+        return ""
+    return used.name
+
+
+def _compare_with_loop(context: Context, step: FinishedStep, steps: list[FinishedStep]) -> None:
+    """Report that the labeling loop goes on with older embeddings, or changes to others."""
+    used = context.loop_embeddings
+    if used is None:
+        return
+    if step.name != used.name:
+        lost = "" if _name_in_loop(context) else ", which the run no longer has"
+        context.report.once(f"The labeling loop changes its embeddings: {used.step} used embed/{used.name}{lost}.")
+    elif steps and steps[-1].name != used.name:
+        context.report.once(
+            f"These are the embeddings of {used.step}; the newest are {steps[-1].id}: add --from {steps[-1].name} to "
+            "use them."
+        )
 
 
 def _find_step(context: Context, source: str) -> FinishedStep | None:

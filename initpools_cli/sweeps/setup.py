@@ -340,7 +340,8 @@ def build_settings(
 def _find_pretrain(context: Context, embed_step: FinishedStep | None, source: str, learner: str) -> FinishedStep:
     """Find the pretrain whose weights a learner starts from: the source of the embeddings."""
     if embed_step is None and not source:
-        return pretrain_of(context)
+        used = context.loop_embeddings
+        return (used and context.run.find_step(f"pretrain/{used.name}")) or pretrain_of(context)
     step_id = f"pretrain/{source}" if embed_step is None else str(embed_step.table.get("source", ""))
     step = context.run.find_step(step_id) if step_id.startswith("pretrain/") else None
     if step is None:
