@@ -7,7 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +19,7 @@ from user_errors import checked
 from visits import browser, visit
 
 from initpools_cli.cli.app import run as run_command_line
+from initpools_cli.cli.options import SHARED
 from initpools_cli.core.registry import Method
 
 if TYPE_CHECKING:
@@ -153,12 +154,17 @@ def process(*arguments: object, cwd: Path, **environment: str) -> subprocess.Pop
     )
 
 
+def on_one_thread(words: Sequence[object]) -> list[object]:
+    """The words of a command line, with one thread if the command computes anything."""
+    return [*words, "--threads", "1"] if "threads" in SHARED.get(str(words[0]), ("threads",)) else [*words]
+
+
 def run_in(folder: Path, *commands: list[str]) -> None:
     """Run command lines in a folder, with one thread and without messages."""
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         for command in commands:
-            words = [*command, "--threads", "1", "--quiet"]
+            words = [*map(str, on_one_thread(command)), "--quiet"]
             patch.setattr(sys, "argv", ["initpools", *words])
             assert run_command_line(words) == 0, words
 

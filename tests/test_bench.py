@@ -276,12 +276,12 @@ def test_strategies_that_need_nothing_labeled() -> None:
 
 
 def test_a_replay_agrees_and_finds_a_changed_cell(copied: Path, initpools: Initpools) -> None:
-    ended = initpools("bench", "verify", "--suite", "tiny.toml", "--cells", 5, *ONE)
+    ended = initpools("bench", "verify", "--suite", "tiny.toml", "--cells", 5)
     assert ended.code == 0 and "replayed 5 cells" in ended.err and "byte by byte: no differences" in ended.err
     rows = table(copied)
     rows.loc[7, "accuracy"] += 1e-12
     rows.to_parquet(copied / "runs/bench/tiny.parquet")
-    ended = initpools("bench", "verify", "--suite", "tiny.toml", "--cells", 100, *ONE)
+    ended = initpools("bench", "verify", "--suite", "tiny.toml", "--cells", 100)
     assert ended.code == 2 and "1 differences" in ended.err
     (line,) = ended.out.splitlines()
     assert f"{rows.loc[7, 'strategy']}, seed {rows.loc[7, 'seed']}, round 0: accuracy is" in line
@@ -293,7 +293,7 @@ def test_a_replay_agrees_and_finds_a_changed_cell(copied: Path, initpools: Initp
         step.write_text(f'checksum = "{hashlib.sha256(text.encode()).hexdigest()}"\n{text}')
         rows.loc[7, "accuracy"] += number
         rows.to_parquet(copied / "runs/bench/tiny.parquet")
-        ended = initpools("bench", "verify", "--suite", "tiny.toml", "--cells", 100, *ONE)
+        ended = initpools("bench", "verify", "--suite", "tiny.toml", "--cells", 100)
         assert "tolerance" in ended.err and (ended.code == 2) is differs
     assert not (copied / "runs/bench/digits/score").exists()
 
@@ -305,7 +305,7 @@ def test_the_leaderboard_has_every_strategy_and_what_is_missing(copied: Path, in
     ended = initpools("bench", "report", "--suite", "tiny.toml", "-o", "board.html")
     assert ended.code == 0 and ended.out == "board.html\n"
     # The command that comes next works as it is printed.
-    again = initpools(*shlex.split(ended.err.splitlines()[-1])[2:], "--cells", 1, *ONE)
+    again = initpools(*shlex.split(ended.err.splitlines()[-1])[2:], "--cells", 1)
     assert again.code == 0 and "left out: mine:longest" in again.err
     page = (copied / "board.html").read_text()
     for part in ("typiclust", "mine:longest", "What is missing", "returned row 0 10 times", "20 labels", "sortable"):

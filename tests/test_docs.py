@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from conftest import Initpools
+from conftest import Initpools, on_one_thread
 from PIL import Image
 from typer.main import get_command
 
@@ -70,7 +70,7 @@ def quickened(words: list[str]) -> list[str]:
     for flag, fewer in FEWER_OF.items():
         if flag in words:
             words[words.index(flag) + 1] = fewer
-    return [*words, *QUICK.get(words[0], []), "--threads", "1"]
+    return [*map(str, on_one_thread([*words, *QUICK.get(words[0], [])]))]
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import tomli
-from conftest import Initpools
+from conftest import Initpools, on_one_thread
 
 ROOT = Path(__file__).parent.parent
 EXAMPLES = ROOT / "examples"
@@ -51,7 +51,7 @@ def run_script(name: str, initpools: Initpools, **settings: str) -> list[list[st
             assert script.wait() == 0 and words == ["0"], commands[-1:]
             return commands
         commands.append(words)
-        ended = initpools(*words, "--threads", 1)
+        ended = initpools(*on_one_thread(words))
         sys.stderr.write(ended.err)
         Path("answers").write_text(f"{ended.code}\n")
 
@@ -116,7 +116,7 @@ def test_notebooks_run(name: str, initpools: Initpools, monkeypatch: pytest.Monk
         words = shlex.split(line)
         for flag in FEWER.keys() & {*words}:
             words[words.index(flag) + 1] = FEWER[flag]
-        ended = initpools(*words, "--threads", 1)
+        ended = initpools(*on_one_thread(words))
         assert ended.code == 0, ended.err
 
     def run(words: list[str], **_: object) -> subprocess.CompletedProcess[str]:

@@ -78,7 +78,7 @@ def command(name: str, subcommand: str = "") -> str:
         parts.append(table(("argument", "what it is"), ((f"`{_declaration(a).metavar}`", _help(a)) for a in arguments)))
     if options:
         parts.append(_options(options))
-    link = "[options of every command](../commands.md#options-of-every-command)"
+    link = "[shared options](../commands.md#shared-options)"
     every = len(common) == len(Common.__annotations__)
     flags = ", ".join(f"`{_declaration(parameters[each]).default}`" for each in common)
     parts.append(f"It also takes the {link}." if every else f"Of the {link} it takes {flags}.")
@@ -86,7 +86,7 @@ def command(name: str, subcommand: str = "") -> str:
 
 
 def shared_options() -> str:
-    """Tabulate the options that all commands share."""
+    """Tabulate the options that commands share."""
     parameters = inspect.signature(app.registered_commands[0].callback or command).parameters
     return _options(parameter for name, parameter in parameters.items() if name in Common.__annotations__)
 

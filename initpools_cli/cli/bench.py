@@ -89,7 +89,7 @@ def table(common: Common, suite: SuiteName = "quick", folder: Folder = OUT, add:
     named_suite = load_suite(suite)
     names = add or []
     refuse_added(named_suite.suite, names)
-    results = find_results(named_suite, SuiteContext(folder, None, _machine(common), common.report), names)
+    results = find_results(named_suite, SuiteContext(folder, None, {}, common.report), names)
     if not results.done:
         raise UserError(
             f"{folder} has no finished sweep of the suite {named_suite.name}.",

@@ -24,7 +24,7 @@ from initpools_cli.cli import (
     verify,
 )
 from initpools_cli.cli import list as lists
-from initpools_cli.cli.options import MACHINE, MESSAGE_OPTIONS, with_common
+from initpools_cli.cli.options import with_common
 
 #: The first steps with a folder of images; Typer keeps lines apart only with empty lines between them.
 EXAMPLE = """Example, with a folder of images:
@@ -61,10 +61,10 @@ for name, module in {
     app.command(name, epilog=module.EXAMPLE)(with_common(name, module.command))
 
 benchmarks = typer.Typer(epilog=bench.EXAMPLE)
-benchmarks.callback(invoke_without_command=True)(with_common("bench", bench.command, MACHINE))
-benchmarks.command("table", epilog=bench.TABLE_EXAMPLE)(with_common("bench table", bench.table, MACHINE))
-benchmarks.command("report", epilog=bench.REPORT_EXAMPLE)(with_common("bench report", bench.report, MESSAGE_OPTIONS))
-benchmarks.command("verify", epilog=bench.VERIFY_EXAMPLE)(with_common("bench verify", bench.verify, MACHINE))
+benchmarks.callback(invoke_without_command=True)(with_common("bench", bench.command))
+benchmarks.command("table", epilog=bench.TABLE_EXAMPLE)(with_common("bench table", bench.table))
+benchmarks.command("report", epilog=bench.REPORT_EXAMPLE)(with_common("bench report", bench.report))
+benchmarks.command("verify", epilog=bench.VERIFY_EXAMPLE)(with_common("bench verify", bench.verify))
 app.add_typer(benchmarks, name="bench")
 
 

@@ -1,4 +1,4 @@
-"""Options that all commands share."""
+"""Options that commands share."""
 
 from __future__ import annotations
 
@@ -25,14 +25,30 @@ if TYPE_CHECKING:
     from initpools_cli.steps.user_files import UserFiles
 
 RUN, OUTPUT = "Run and configuration", "Output"
-#: Options of `Common` for commands that work in several runs: those on output, and on the machine too.
-MESSAGE_OPTIONS = ("as_json", "quiet", "verbose")
-MACHINE = ("device", "threads", *MESSAGE_OPTIONS)
+#: Options of `Common` that name a run, and those on output.
+PLACE = ("run", "dataset")
+MESSAGES = ("as_json", "quiet")
+#: The options of `Common` of each command that does not have all of them, as the others would change nothing.
+SHARED = {
+    "label": (*PLACE, "config", "sets", "seed", "threads", *MESSAGES, "verbose"),
+    "export": (*PLACE, "config", "sets", "seed", "threads", *MESSAGES, "verbose"),
+    "plot": (*PLACE, "config", "sets", "seed", "device", "threads", *MESSAGES, "verbose"),
+    "list": MESSAGES,
+    "status": (*PLACE, *MESSAGES),
+    "compare": (*PLACE, *MESSAGES, "verbose"),
+    "verify": (*PLACE, *MESSAGES),
+    "repair": (*PLACE, "config", "sets", "seed", *MESSAGES),
+    "clean": (*PLACE, *MESSAGES),
+    "bench": ("device", "threads", *MESSAGES, "verbose"),
+    "bench table": MESSAGES,
+    "bench report": MESSAGES,
+    "bench verify": ("device", *MESSAGES),
+}
 
 
 @dataclass
 class Common:
-    """The options of all commands, with the run, the settings and the output that follow from them."""
+    """The options that commands share, with the run, the settings and the output that follow from them."""
 
     run: Annotated[
         Path | None,
@@ -523,8 +539,8 @@ Download = Annotated[
 ]
 
 
-def with_common(name: str, function: Callable[..., str | None], shared_by: Collection[str] = ()) -> Callable[..., None]:
-    """Give a command whose first parameter is `common` the options of `Common`, and end it with the next command.
+def with_common(name: str, function: Callable[..., str | None]) -> Callable[..., None]:
+    """Give a command whose first parameter is `common` its options of `Common`, and end it with the next command.
 
     Parameters
     ----------
@@ -532,8 +548,6 @@ def with_common(name: str, function: Callable[..., str | None], shared_by: Colle
         The command, such as "select-pool".
     function : callable
         Returns the next command, "" for none, or None to let the run or the files decide.
-    shared_by : collection of str
-        The options of `Common` that the command has; default: all.
     """
     hints = get_type_hints(function, include_extras=True)
     own = [
@@ -545,7 +559,7 @@ def with_common(name: str, function: Callable[..., str | None], shared_by: Colle
     common_parameters = [
         inspect.Parameter(f.name, inspect.Parameter.KEYWORD_ONLY, default=f.default, annotation=shared_hints[f.name])
         for f in fields(Common)
-        if not shared_by or f.name in shared_by
+        if name not in SHARED or f.name in SHARED[name]
     ]
 
     @functools.wraps(function)
