@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 import re
 import shlex
@@ -154,6 +155,22 @@ def test_the_readme_names_every_command() -> None:
     text = (ROOT / "README.md").read_text()
     assert all(f"`initpools {name}`" in text for name in generate.commands.names())
     assert len(text.splitlines()) <= 200
+
+
+def test_the_package_names_no_file_that_an_installation_lacks() -> None:
+    """A wheel has no docs/: messages say what is meant, and docstrings name a page by its title."""
+    for file in (ROOT / "initpools_cli").rglob("*"):
+        if file.suffix in (".py", ".toml", ".html", ".js", ".css", ".json"):
+            cited = re.search(r"(?<![\w/.-])docs/\w+", file.read_text(encoding="utf-8"))
+            assert cited is None, f"{file.relative_to(ROOT)}: {cited[0]}"
+    # Other folders of the repository may be named in comments and docstrings, but not in messages.
+    for file in (ROOT / "initpools_cli").rglob("*.py"):
+        tree = ast.parse(file.read_text(encoding="utf-8"))
+        docstrings = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docstrings:
+                cited = re.search(r"(?<![\w/.-])(benchmarks|configs|examples|tests)/\w+", node.value)
+                assert cited is None, f"{file.relative_to(ROOT)}:{node.lineno}: {cited[0]}"
 
 
 def test_every_page_is_in_the_navigation_of_the_site() -> None:

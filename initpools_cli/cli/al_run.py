@@ -11,7 +11,7 @@ import typer
 
 from initpools_cli.cli import completion
 from initpools_cli.cli.options import Audit, Common, Download, Exclude, Export, Groups, ImageUrl, names_of, user_files
-from initpools_cli.strategies.defaults import MULTILABEL_QUERY, PAGE, QUERY
+from initpools_cli.strategies.defaults import MULTILABEL_QUERY, QUERY, REASON
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -212,7 +212,8 @@ def command(
         if request.asks and query is None and common.value_set("al.query") is None:
             default = _default_query(common)
             flags["al.query"] = [default]
-            common.report.say(f"query: {default}, the default ({PAGE}); name another: --query margin")
+            why = REASON if default == QUERY else "for several labels per image"
+            common.report.say(f"query: {default}, the default ({why}); name another: --query margin")
         if name != "main" or scheduler:
             flag, value = ("--name", name) if name != "main" else ("--scheduler", scheduler)
             raise UserError(

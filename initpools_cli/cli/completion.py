@@ -12,10 +12,7 @@ Complete = Callable[[str], list[str]]
 
 @cache
 def stored_names() -> dict[str, list[str]]:
-    """The names of every kind and the short names of backbones, which `python docs/generate.py` writes to a file.
-
-    A test keeps it current.
-    """
+    """The names of every kind and the short names of backbones, from a file that a test keeps current."""
     return json.loads(files("initpools_cli.cli").joinpath("names.json").read_text(encoding="utf-8"))
 
 

@@ -32,7 +32,7 @@ from initpools_cli.cli.options import (
     Scores,
     user_files,
 )
-from initpools_cli.strategies.defaults import FIRST_POOL, PAGE
+from initpools_cli.strategies.defaults import FIRST_POOL, REASON
 
 EXAMPLE = "Example: initpools select-pool --dataset ./photos --budget 200 -o to-label.csv"
 
@@ -245,6 +245,6 @@ def _first_pool(common: Common) -> str:
         )
     if not name:
         common.report.say(
-            f"strategy: {FIRST_POOL}, the default ({PAGE}); name another: `initpools select-pool kmeans ...`"
+            f"strategy: {FIRST_POOL}, the default ({REASON}); name another: `initpools select-pool kmeans ...`"
         )
     return name or FIRST_POOL

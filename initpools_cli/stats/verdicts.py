@@ -50,8 +50,8 @@ def verdicts(
 
     The p-values are corrected by Holm over all rows of the table: if a first pool and the baseline are exchangeable at
     every seed wherever there is no difference, the probability that any "better" or "worse" is a false alarm is at most
-    `alpha`. If only their means are equal and the differences are skewed, it is larger, see docs/honest.md. Fewer
-    measures, chosen before seeing results, make the family smaller.
+    `alpha`. If only their means are equal and the differences are skewed, it is larger: "How results are kept honest"
+    in the documentation. Fewer measures, chosen before seeing results, make the family smaller.
 
     Parameters
     ----------

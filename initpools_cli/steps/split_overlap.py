@@ -187,8 +187,7 @@ def tell(context: Context, outcome: Mapping[str, Any]) -> None:
             continue
         context.report.once(
             f"{words}: the accuracy on them says little about new images. If images belong together, such as those of "
-            "one patient or one video, start a new run with --groups FILE.csv, which keeps them on one side "
-            "(docs/groups.md).",
+            "one patient or one video, start a new run with --groups FILE.csv, which keeps them on one side.",
             warn=True,
         )
 

@@ -156,7 +156,8 @@ def resolve_device(name: str) -> str:
     if not has[name]:
         raise UserError(
             f"run.device = '{name}' is not available: torch {torch.__version__} finds no such device.",
-            "Use --set run.device=auto, or install the build of torch for your device (see the README).",
+            "Use --set run.device=auto, or install the build of torch for your device: "
+            "https://pytorch.org/get-started/locally/.",
             name,
         )
     return name
