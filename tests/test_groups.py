@@ -350,7 +350,7 @@ def test_groups_go_from_the_first_command_to_the_labeling_round(tmp_path, initpo
     result = initpools("al-run", "--run", run, "--labels", tmp_path / "labels.csv", "--json")
     assert result.code == 0, result.err
     groups = batch["group"].nunique()
-    assert f", over {groups} groups). It is that of new groups." in result.err
+    assert f", over {groups} groups). It holds for new groups." in result.err
     outcome = json.loads(result.out)
     assert outcome["groups"] == groups and outcome["test_groups"] == items[items["split"] == "test"]["group"].nunique()
     low, high = wilson_interval(outcome["accuracy"], 0.6 * len(batch))

@@ -310,10 +310,14 @@ def test_a_gain_is_seen_and_told() -> None:
     assert (table.loc[table["init"] == "a", "verdict"] == "better").all()
     assert (table.loc[table["init"] == "c", "verdict"] == "worse").all()
     area = table[(table["init"] == "a") & (table["measure"] == "area") & (table["query"] == "margin")].iloc[0]
-    assert area["sentence"].startswith("a is better than random on average up to 30 labels (margin, linear, simclr): +")
+    assert area["sentence"].startswith(
+        "a is better than random on average over the learning curve up to 30 labels (query margin, learner linear, "
+        "encoder simclr): +"
+    )
+    assert f"p = {area['p_holm']:.2g} (corrected for 15 comparisons), 14 seeds." in area["sentence"]
     assert area["low"] < area["difference"] < area["high"] and area["difference"] == pytest.approx(0.05, abs=0.02)
     said = " ".join(notes(table))
-    assert "family of 15" in said and "one encoder, simclr" in said
+    assert "Holm's method for all 15 comparisons of the sweep" in said and "one encoder, simclr" in said
     fewer = verdicts(sweep(["random", "a"], 14), measures=["area"])
     assert (fewer["family"] == 2).all()
 
@@ -487,14 +491,14 @@ def test_compare_judges_a_sweep(swept: Path, initpools: Initpools, monkeypatch: 
     assert all(row["seeds"] == 9 and row["family"] == 3 for row in found["verdicts"])
     assert all(row["test_error_kind"] == "measured" and row["test_images"] == 359 for row in found["verdicts"])
     assert all(row["test_low"] <= row["low"] and row["bootstrap_low"] is None for row in found["verdicts"])
-    assert "they need 12 seeds, and there are 9" in ended.err and "359 test images" in ended.err
+    assert "need 12 seeds; there are 9" in ended.err and "359 test images" in ended.err
     header = initpools("compare", "main").out.splitlines()[0].split("\t")
     assert header[13:] == ["verdict", "bootstrap_low", "bootstrap_high", "test_low", "test_high"]
     rounds = (
         pd.read_csv(swept / "runs/digits/al/main/rounds.csv").query("round == 0").groupby("init")["accuracy"].mean()
     )
     assert found["verdicts"][0]["difference"] == pytest.approx(rounds["kmeans"] - rounds["random"])
-    assert found["savings"][0]["of"] == 12 and "family of 3" in found["notes"][0] and "verdicts: " in ended.err
+    assert found["savings"][0]["of"] == 12 and "all 3 comparisons" in found["notes"][0] and "verdicts: " in ended.err
     assert initpools("compare", swept / "runs/digits/al/main").out == initpools("compare", "al/main").out.replace(
         "al/main\t", f"{swept}/runs/digits/al/main\t"
     )

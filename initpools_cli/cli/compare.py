@@ -181,14 +181,15 @@ def _say(common: Common, results: SweepVerdicts, against: str) -> None:
 
 def _savings_sentence(row: dict[str, Any], against: str) -> str:
     from initpools_cli.figures.escape import percent
+    from initpools_cli.stats.verdict_text import setting
 
-    setting = ", ".join(str(row[key]) for key in ("query", "learner", "encoder") if row[key])
-    goal = f"the {percent(row['target'])} of {against} at {row['of']} labels"
+    where = setting(**{key: str(row[key]) for key in ("query", "learner", "encoder")})
+    goal = f"the {percent(row['target'])} that {against} reaches with {row['of']} ({where})"
     if math.isinf(row["labels"]):
-        return f"{row['init']} does not reach {goal} ({setting})"
-    high = "never" if math.isinf(row["high"]) else f"{row['high']:.0f}"
+        return f"{row['init']} does not reach {goal}"
+    high = f"more than {row['of']}" if math.isinf(row["high"]) else f"{row['high']:.0f}"
     interval = "" if math.isnan(row["low"]) else f" (95 % CI {row['low']:.0f} to {high})"
-    return f"{row['init']} needs {row['labels']:.0f} labels{interval} for {goal} ({setting})"
+    return f"{row['init']} needs {row['labels']:.0f} labels{interval} to reach {goal}"
 
 
 def _table(common: Common, rows: list[dict[str, Any]]) -> None:

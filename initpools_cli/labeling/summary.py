@@ -15,26 +15,27 @@ from initpools_cli.stats.long_tail import is_long_tail, rare_recall, rarest_thir
 
 #: What the accuracy in the table is the accuracy of.
 NOTE = (
-    "Accuracy is cross-validated on the labeled images. It is also that of the images without a label if the labeled "
-    "ones were drawn at random; if a strategy chose them, it may be far from it. Largest class: accuracy of always "
+    "Accuracy: cross-validated on the labeled images. It holds for the images without a label only if the labeled ones "
+    "were drawn at random; if a strategy chose them, it may be far from it. Largest class: accuracy of always "
     "predicting it."
 )
 #: The same, if there are audit images.
 AUDIT_NOTE = (
-    "Accuracy is cross-validated on all labeled images, most of which a strategy chose. On the images without a label: "
-    "estimated from the audit images, which were drawn at random. Largest class: accuracy of always predicting it."
+    "Accuracy: cross-validated on all labeled images, most of which a strategy chose. Without a label: accuracy on the "
+    "other images, estimated from the audit images, which were drawn at random. Largest class: accuracy of always "
+    "predicting it."
 )
 
 #: The same with groups.
 GROUP_NOTE = (
-    "Accuracy is cross-validated by whole groups: it is that on groups without labels, if these are like the labeled "
-    "ones. The intervals are over the groups, as images of one group are not independent. Largest class: accuracy of "
-    "always predicting it."
+    "Accuracy: cross-validated by whole groups, so it holds for new groups that are like the labeled ones. The "
+    "intervals are over the groups, as images of one group are not independent. Largest class: accuracy of always "
+    "predicting it."
 )
 #: The same with groups, if there are audit images.
 GROUP_AUDIT_NOTE = (
-    f"{GROUP_NOTE} On the images without a label: estimated from the audit images by models that have not seen their "
-    "group, so it is rather too low where groups are partly labeled."
+    f"{GROUP_NOTE} Without a label: accuracy on the other images, estimated from the audit images by models that have "
+    "not seen their group, so it is rather too low where groups are partly labeled."
 )
 
 #: The same with several labels per image.

@@ -38,12 +38,16 @@ def how_good(outcome: Outcome) -> str:
             f"{percent(audit['low'])} to {percent(audit['high'])}), estimated with {audit['labeled']:,} audit images."
         )
     if "accuracy" in outcome:
-        few = f"there are {audit['labeled']} audit images so far" if audit else "add --audit 10%"
+        rest = (
+            f"label at least {FEWEST_AUDIT} audit images; there are {audit['labeled']}"
+            if audit
+            else "add an audit sample to the next batch: --audit 10%"
+        )
         like = "new groups" if "groups" in outcome else "images like the labeled ones"
         return (
             f"Cross-validated accuracy: {percent(outcome['accuracy'])} (95 % interval {percent(outcome['low'])} to "
-            f"{percent(outcome['high'])}{_over_groups(outcome)}). It is that of {like}. The accuracy on the rest needs "
-            f"an audit sample: {few}."
+            f"{percent(outcome['high'])}{_over_groups(outcome)}). It holds for {like}. To estimate the accuracy on the "
+            f"others, {rest}."
         )
     if "multilabel" in outcome:
         return _macro_area(outcome)
@@ -60,7 +64,7 @@ def _macro_area(outcome: Outcome) -> str:
     missing = f" {absent:,} of {outcome['classes']:,} classes have no labeled image." if absent else ""
     interval = f" (95 % interval {outcome['low']:.3f} to {outcome['high']:.3f}{_over_groups(outcome)})"
     return (
-        f"Cross-validated macro AUC: {outcome['auc']:.3f}{interval if 'low' in outcome else ''}. It is that of images "
+        f"Cross-validated macro AUC: {outcome['auc']:.3f}{interval if 'low' in outcome else ''}. It holds for images "
         f"like the labeled ones.{missing}"
     )
 

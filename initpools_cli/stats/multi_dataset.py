@@ -10,6 +10,7 @@ from initpools_cli.core.types import DataFrame
 from initpools_cli.stats.friedman import friedman
 from initpools_cli.stats.metric_names import PRIMARY
 from initpools_cli.stats.paired import holm
+from initpools_cli.stats.verdict_text import p_value, setting
 from initpools_cli.stats.verdicts import ALPHA, MEASURES, values_of
 
 
@@ -59,14 +60,15 @@ class FriedmanRow(NamedTuple):
     def sentence(self) -> str:
         """The result as a sentence."""
         order = ", ".join(f"{init} {rank:.2f}" for init, rank in sorted(self.ranks.items(), key=lambda item: item[1]))
-        setting = ", ".join(part for part in (self.query, self.learner) if part)
-        about = f"Over {self.blocks} {self.unit}, by {self.measure} ({setting}), first pools"
-        result = f"p = {self.p_holm:.2g} in a family of {self.family}; mean ranks {order}"
+        where = setting(query=self.query, learner=self.learner)
+        about = f"Ranked by {self.measure} over {self.blocks} {self.unit} ({where}), first pools"
+        result = f"{p_value(self.p_holm, self.family)}; mean ranks {order}"
         if self.differ:
-            return f"{about} differ: {result}; differences of more than {self.critical_difference:.2f} are significant."
+            least = f"two ranks differ significantly if they are more than {self.critical_difference:.2f} apart"
+            return f"{about} differ: {result}; {least}."
         if not self.decidable:
             few = f"{self.blocks} {self.unit} are too few for a significant difference"
-            return f"{about} cannot be distinguished: {few}, whatever the order; {result}."
+            return f"{about} are not distinguishable: {few}, whatever the ranks; {result}."
         return f"{about} are not distinguishable: {result}."
 
 

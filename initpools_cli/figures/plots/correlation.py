@@ -89,8 +89,9 @@ def correlations(
     headline(
         figure,
         f"Properties of first pools ({'first-round ' + metric_name if of == 'first' else of}) and later accuracy",
-        "Small dots: a first pool at one seed. Large marks: its mean over seeds. Seeds of one strategy are no evidence "
-        "about strategies, so r is given of the means, and of the random pools alone; 95 % intervals, p uncorrected.",
+        "Small dots: first pools of single seeds. Large marks: means over seeds. Several seeds of one strategy do not "
+        "compare strategies, so r is that of the means, and that of the random pools alone, with 95 % intervals; p is "
+        "not corrected.",
     )
     words = [f"{titles[panel]}: {facts[panel].words}." for panel in groups]
     return complete(figure, [f"Scatter plots: {x_title} against {metric_name.replace('_', ' ')} later.", *words])
@@ -143,7 +144,7 @@ def _full(of: Correlation) -> str:
 
 
 def _why(of: Correlation) -> str:
-    return f"no r: {of.pairs} of them are too few" if of.pairs < FEWEST else "no r: they don't vary"
+    return f"no r: {of.pairs} are too few" if of.pairs < FEWEST else "no r: they don't vary"
 
 
 def _p(p: float) -> str:

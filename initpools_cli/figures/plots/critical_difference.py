@@ -77,18 +77,24 @@ def critical_difference(
         right = max(len(order), 1 + row.critical_difference) + 0.3
         figure.update_xaxes(**no_axis, range=[0.7, right], showticklabels=False, selector={"anchor": axis_name("y", i)})
     blocks = f"{rows[0].blocks} {rows[0].unit}"
-    what = "data sets" if several else f"seeds of one sweep ({next(iter(sweeps))}), so that it holds for its data set"
+    what = (
+        "each data set" if several else f"each seed of one sweep ({next(iter(sweeps))}), so this holds for its data set"
+    )
+    family = rows[0].family
+    corrected = f", corrected by Holm's method for {family} comparisons" if family > 1 else ""
     headline(
         figure,
         f"First pools ranked by {measure} over {blocks}",
-        f"Blocks are the {what}. Friedman's test by permutation, Holm over {rows[0].family}; a bar joins first "
-        "pools whose ranks differ by no more than Nemenyi's critical difference (CD, 0.05).",
+        f"First pools are ranked within {what}. Friedman's permutation test{corrected}. A bar joins first pools whose "
+        "mean ranks do not differ significantly, by Nemenyi's critical difference (CD) at 0.05.",
     )
     words = [row.sentence for row in rows]
     words += [_bars_sentence(row, bars) for row, bars in zip(rows, all_bars, strict=True) if row.differ]
     everyone = list(dict.fromkeys(str(init) for rounds in sweeps.values() for init in rounds["init"]))
     absent = [name for name in everyone if not any(name in row.ranks for row in rows)]
-    words += [f"Left out, because a block has no value for them: {', '.join(absent)}."] if absent else []
+    words += (
+        [f"Left out, because they have no value in one of the {rows[0].unit}: {', '.join(absent)}."] if absent else []
+    )
     return complete(figure, ["Diagram of mean ranks.", *words])
 
 
