@@ -109,13 +109,31 @@ def test_the_commands_parse_and_load_what_they_name(file: Path) -> None:
     assert not files or file in files
 
 
+#: Passes of an image in an epoch, by pretext: views, turns, or its neighbor.
+PASSES = {"simclr": 2, "rotation": 4, "scan": 2, "vae": 1}
+TIME = re.compile(r"(\d|\b(one|two|three|four|five|half)) (s|seconds?|minutes?|hours?|days?|weeks?|months?|years?)\b")
+
+
+@pytest.mark.parametrize("file", CONFIGS, ids=name_of)
+def test_a_cost_has_only_numbers_that_follow_from_the_settings(file: Path) -> None:
+    """No time, which depends on the machine; counts of sweeps are in the next test."""
+    said = " ".join(header(file)["Cost"])
+    assert not TIME.search(said)
+    counted = re.match(r"(\d+) epochs of 50,000 images.*: (\d+) million passes", said)
+    assert bool(counted) == (file.parent.name == "paper" and file not in SWEEPS)
+    if counted:
+        table = load(file).pretrain
+        assert int(counted[1]) == table.epochs
+        assert int(counted[2]) * 1_000_000 == table.epochs * 50_000 * PASSES[table.method]
+
+
 @pytest.mark.parametrize("file", SWEEPS, ids=name_of)
 def test_a_cost_counts_the_trainings(file: Path) -> None:
     """One a round of every cell, and further members of an ensemble where the query asks them."""
     cost = " ".join(header(file)["Cost"])
     counted = re.search(r"([\d,]+) (?:trainings|logistic regressions)(?:, ([\d,]+) steps)?", cost)
     if counted is None:
-        pytest.skip("its cost is told in time")
+        pytest.skip("its cost is in the documentation")
     table = load(file).al
     cells = len(table.init) * len(table.query) * table.seeds
     further = len(table.init) * table.seeds * (table.members - 1) * ("var-ratio" in table.query)
@@ -125,6 +143,13 @@ def test_a_cost_counts_the_trainings(file: Path) -> None:
         sizes = [table.init_budget + table.budget * number for number in range(table.rounds + 1)]
         steps = [knobs["epochs"] * -(-size // knobs["batch"]) for size in sizes]
         assert int(counted[2].replace(",", "")) == cells * sum(steps) + further * sum(steps[:-1])
+        # One more query, in a sweep of its own.
+        apart = re.search(r"for DBAL ([\d,]+) trainings, ([\d,]+) steps", said)
+        assert bool(apart) == (file.parent.name == "paper")
+        if apart:
+            alone = len(table.init) * table.seeds
+            assert int(apart[1].replace(",", "")) == alone * (table.rounds + 1)
+            assert int(apart[2].replace(",", "")) == alone * sum(steps)
 
 
 #: What the scripts of arXiv:2011.14696 trained by: epochs, batch, optimizer, rate, schedule, decay, augmentation.
