@@ -184,7 +184,7 @@ def _savings_sentence(row: dict[str, Any], against: str) -> str:
     from initpools_cli.stats.verdict_text import setting
 
     where = setting(**{key: str(row[key]) for key in ("query", "learner", "encoder")})
-    goal = f"the {percent(row['target'])} that {against} reaches with {row['of']} ({where})"
+    goal = f"the {percent(row['target'])} that {against} reaches with {row['of']} labels ({where})"
     if math.isinf(row["labels"]):
         return f"{row['init']} does not reach {goal}"
     high = f"more than {row['of']}" if math.isinf(row["high"]) else f"{row['high']:.0f}"
