@@ -257,7 +257,7 @@ def test_bootstrap_t_intervals_are_in_the_table_from_twelve_seeds() -> None:
     np.testing.assert_allclose(rows.loc[("b", "", "first pool"), ["bootstrap_low", "bootstrap_high"]], expected)
     assert "allow for skewed differences" in " ".join(notes(table))
     few = verdicts(sweep(["random", "a"], 11))
-    assert few["bootstrap_low"].isna().all() and "need 12 seeds, and there are 11" in " ".join(notes(few))
+    assert few["bootstrap_low"].isna().all() and "need 12 seeds; there are 11" in " ".join(notes(few))
 
 
 # ---- power
