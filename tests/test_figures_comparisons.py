@@ -122,7 +122,7 @@ def test_every_budget_is_in_the_words_and_drawn_where_asked() -> None:
 
 def test_too_few_pools_have_no_coefficient_and_no_line() -> None:
     figure = correlations(pairs_of(sweep(("random", "a"), seeds=2)))
-    assert "means: no r: 2 of them are too few" in headings(figure)[0]
+    assert "means: no r: 2 are too few" in headings(figure)[0]
     assert not [trace for trace in figure.data if trace.mode == "lines"]
     with pytest.raises(UserError, match="later round"):
         correlations(pairs_of(sweep(rounds=0)))
@@ -253,8 +253,8 @@ def test_mean_ranks_and_the_difference_are_drawn_to_scale() -> None:
     assert dict(zip(marks.customdata, marks.x, strict=True)) == pytest.approx(dict(zip(first, expected, strict=True)))
     ruler = next(trace for trace in figure.data if trace.mode == "lines" and trace.line.width == 2)
     assert ruler.x[1] - ruler.x[0] == pytest.approx(nemenyi(4, 12))
-    assert "seeds of one sweep (main)" in figure.layout.title.subtitle.text
-    assert "they differ" in headings(figure)[0] and "Over 12 seeds" in words(figure)
+    assert "ranked within each seed of one sweep (main)" in figure.layout.title.subtitle.text
+    assert "they differ" in headings(figure)[0] and "over 12 seeds" in words(figure)
 
 
 def test_bars_join_what_is_within_the_difference_only() -> None:
@@ -271,10 +271,12 @@ def test_data_sets_are_blocks_and_too_few_are_said() -> None:
     gains = {"a": 0.4, "b": 0.2}
     tables = {f"set {i}": sweep(("random", "a", "b"), gains=gains, root=i) for i in range(6)}
     figure = critical_difference(tables)
-    assert "Over 6 data sets" in words(figure) and "first pools differ" in words(figure)
+    assert "Ranked by area over 6 data sets (query " in words(figure) and "first pools differ" in words(figure)
     assert figure.layout.title.text == "First pools ranked by area over 6 data sets"
     few = critical_difference({name: tables[name] for name in list(tables)[:2]})
-    assert "2 data sets are too few" in headings(few)[0] and "cannot be distinguished" in words(few)
+    assert "2 data sets are too few" in headings(few)[
+        0
+    ] and "2 data sets are too few for a significant difference, whatever the ranks" in words(few)
     # Where nothing is found, one bar joins all.
     marks, bar = traces(few, "mean ranks")[0], traces(few, "bars", "lines")[0]
     assert list(bar.x[:2]) == pytest.approx([min(marks.x) - 0.06, max(marks.x) + 0.06])
@@ -282,7 +284,7 @@ def test_data_sets_are_blocks_and_too_few_are_said() -> None:
 
 def test_a_first_pool_that_a_block_lacks_is_named_and_one_alone_is_refused() -> None:
     figure = critical_difference({"x": sweep(("random", "a", "b")), "y": sweep(("random", "a"), root=1)})
-    assert "Left out, because a block has no value for them: b." in words(figure)
+    assert "Left out, because they have no value in one of the data sets: b." in words(figure)
     with pytest.raises(UserError, match="No two first pools have a value of"):
         critical_difference({"main": sweep(("random",))})
 

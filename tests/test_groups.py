@@ -339,7 +339,7 @@ def test_groups_go_from_the_first_command_to_the_labeling_round(tmp_path, initpo
     check_sweep(FinishedStep(Run(run), run / "al" / "main"))
     compared = initpools("compare", "main", "--run", run, "--json")
     tests = items[items["split"] == "test"]["group"].nunique()
-    assert f"Intervals and p are over seeds and the {tests} groups of test images" in compared.err
+    assert f"for other groups of test images than the {tests} here" in compared.err
     assert {row["groups"] for row in json.loads(compared.out)["verdicts"]} == {tests}
     by_auc = initpools("compare", "main", "--run", run, "--metric", "auc")
     assert f"of auc are over seeds only, not over the {tests} groups of test images" in by_auc.err

@@ -345,7 +345,7 @@ def test_a_failed_cell_costs_its_pair_and_is_counted() -> None:
     for measure in ("area", "last round"):
         assert tuple(table.loc[("a", "margin", measure), ["seeds", "lost"]]) == (8, 1)
         assert tuple(table.loc[("a", "random", measure), ["seeds", "lost"]]) == (9, 0)
-    assert "2 pairs are left out" in " ".join(notes(table.reset_index()))
+    assert "2 pairs of trials are left out" in " ".join(notes(table.reset_index()))
     # Without round 0 a curve would be of other labels.
     lost = rounds[~((rounds["init"] == "b") & (rounds["round"] == 0) & (rounds["seed"] == 0))]
     table = verdicts(lost).set_index(["init", "query", "measure"])
