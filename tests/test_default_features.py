@@ -15,7 +15,7 @@ from initpools_cli.core.errors import UserError
 from initpools_cli.networks import efficientnet_lite
 from initpools_cli.networks.backbones import find_weights, folder_of, load_backbone
 from initpools_cli.networks.weights import fit, read_weights
-from initpools_cli.strategies.defaults import FIRST_POOL, PAGE, QUERY
+from initpools_cli.strategies.defaults import FIRST_POOL, QUERY, REASON
 
 LITE = efficientnet_lite.DEFAULT
 
@@ -148,7 +148,8 @@ def test_a_round_has_a_default_query(copied_run: Path, initpools: Initpools) -> 
     assert initpools("select-pool", "random", "--budget", 12, "-o", "labeled.csv", "--with-labels").code == 0
     ended = initpools("al-run", "--labels", "labeled.csv", "--budget", 3, "--next", "next.csv")
     assert ended.code == 0, ended.err
-    assert f"query: {QUERY}, the default" in ended.err and len(Path("next.csv").read_text().splitlines()) == 4
+    assert f"query: {QUERY}, the default ({REASON})" in ended.err
+    assert len(Path("next.csv").read_text().splitlines()) == 4
     result = initpools(
         "al-run", "--labels", "labeled.csv", "--budget", 3, "--next", "next.csv", "--set", "al.query=['random']"
     )
@@ -156,5 +157,5 @@ def test_a_round_has_a_default_query(copied_run: Path, initpools: Initpools) -> 
 
 
 def test_the_page_on_defaults_names_them() -> None:
-    page = (Path(__file__).parent.parent / PAGE).read_text()
+    page = (Path(__file__).parent.parent / "docs/default-strategy.md").read_text()
     assert f"`initpools select-pool` uses `{FIRST_POOL}`" in page and f"uses the query `{QUERY}`" in page
