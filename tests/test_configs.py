@@ -144,7 +144,7 @@ def test_a_cost_counts_the_trainings(file: Path) -> None:
         steps = [knobs["epochs"] * -(-size // knobs["batch"]) for size in sizes]
         assert int(counted[2].replace(",", "")) == cells * sum(steps) + further * sum(steps[:-1])
         # One more query, in a sweep of its own.
-        apart = re.search(r"for DBAL ([\d,]+) trainings, ([\d,]+) steps", said)
+        apart = re.search(r"for DBAL ([\d,]+) trainings, ([\d,]+) steps", cost)
         assert bool(apart) == (file.parent.name == "paper")
         if apart:
             alone = len(table.init) * table.seeds

@@ -191,7 +191,7 @@ def test_plain_progress_shows_rate_and_time_left(
     clock = Clock()
     monkeypatch.setattr(reporter, "time", clock)
     with Reporter().progress("embed x", 1000, "images") as bar:
-        bar._started = clock.now
+        bar._start = clock.now
         assert bar.short_pace() == ""
         bar.skip(100)
         for _ in range(9):
@@ -213,7 +213,7 @@ def test_short_work_prints_no_progress(capsys: pytest.CaptureFixture[str]) -> No
 def test_slow_work_is_shown_as_time_for_each(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock()
     monkeypatch.setattr(reporter, "time", clock)
-    bar = ProgressBar("al-run", 10, "trials", _started=0.0)
+    bar = ProgressBar("al-run", 10, "trials", _start=0.0)
     clock.now = 300.0
     bar.advance()
     assert bar.pace() == "5 min each, about 45 min left"

@@ -25,21 +25,21 @@ if TYPE_CHECKING:
     from initpools_cli.steps.user_files import UserFiles
 
 RUN, OUTPUT = "Run and configuration", "Output"
-#: Options of `Common` that name a run, and those on output.
+#: Options of `Common` that name a run, and those on output, which every command has.
 PLACE = ("run", "dataset")
-MESSAGES = ("as_json", "quiet")
+MESSAGES = ("as_json", "quiet", "verbose")
 #: The options of `Common` of each command that does not have all of them, as the others would change nothing.
 SHARED = {
-    "label": (*PLACE, "config", "sets", "seed", "threads", *MESSAGES, "verbose"),
-    "export": (*PLACE, "config", "sets", "seed", "threads", *MESSAGES, "verbose"),
-    "plot": (*PLACE, "config", "sets", "seed", "device", "threads", *MESSAGES, "verbose"),
+    "label": (*PLACE, "config", "sets", "seed", "threads", *MESSAGES),
+    "export": (*PLACE, "config", "sets", "seed", "threads", *MESSAGES),
+    "plot": (*PLACE, "config", "sets", "seed", "device", "threads", *MESSAGES),
     "list": MESSAGES,
     "status": (*PLACE, *MESSAGES),
-    "compare": (*PLACE, *MESSAGES, "verbose"),
+    "compare": (*PLACE, *MESSAGES),
     "verify": (*PLACE, *MESSAGES),
     "repair": (*PLACE, "config", "sets", "seed", *MESSAGES),
     "clean": (*PLACE, *MESSAGES),
-    "bench": ("device", "threads", *MESSAGES, "verbose"),
+    "bench": ("device", "threads", *MESSAGES),
     "bench table": MESSAGES,
     "bench report": MESSAGES,
     "bench verify": ("device", *MESSAGES),

@@ -91,7 +91,9 @@ def notes(table: DataFrame) -> list[str]:
         )
     failures = int(table["lost"].sum())
     if failures:
-        lines.append(f"{failures} pairs of trials are left out because one of them failed or has no value of the metric.")
+        lines.append(
+            f"{failures} pairs of trials are left out because one of them failed or has no value of the metric."
+        )
     return [*lines, *_bootstrap_notes(table), *_split_notes(table)]
 
 
