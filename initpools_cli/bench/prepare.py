@@ -21,7 +21,7 @@ from initpools_cli.steps.pretrain import find_pretrained, pretrain
 
 @dataclass(frozen=True)
 class SuiteContext:
-    """Where a suite is run, and with what.
+    """Folders, device and reporter of a suite.
 
     Attributes
     ----------

@@ -28,7 +28,7 @@ from initpools_cli.steps.context import Context
 
 @dataclass
 class Progress:
-    """What has become of the jobs of a suite.
+    """Finished jobs of a suite, and those that were not run.
 
     Attributes
     ----------

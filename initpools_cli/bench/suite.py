@@ -185,7 +185,7 @@ def suite_names() -> list[str]:
 
 
 def suite_name(name: str) -> str:
-    """Return the name of a suite that is named by itself or by its file."""
+    """Return the name of a suite from its name or its file."""
     return Path(name).stem if name.endswith(".toml") else name
 
 

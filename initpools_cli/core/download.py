@@ -95,7 +95,7 @@ def fetch(remote: RemoteFile, folder: Path, report: Reporter, *, timeout: float 
 
     with place_errors(folder, remote.variable), locked(part.with_name(f"{part.name}.lock"), busy_error):
         for url in remote.urls:
-            # It becomes the file itself, which others may read.
+            # Readable by others, since it is renamed to the file.
             with os.fdopen(open_private(part, 0o666 & ~umask()), "r+b") as stream:
                 reason = _fetch_from(url, remote, part, stream, report, timeout, wait)
             if reason is None:

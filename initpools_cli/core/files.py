@@ -46,7 +46,7 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
                 # an open file.
                 lock_handle = -1 if os.name == "nt" else os.dup(handle)
                 yield stream
-            # It is private until here.
+            # The scratch file is private until it is complete.
             scratch.chmod(0o666 & ~umask())
             scratch.replace(path)
         except BaseException:
@@ -209,7 +209,7 @@ def require_file(path: Path, what: str, *, most: int | None = None) -> Path:
         raise UserError(f"{path} ({what}) is a pipe, a socket or a device.", "Save its content to a file first.", path)
     if most is not None and status.st_size > most:
         raise _too_large(path, what, most)
-    # Libraries of formats call it by other names, or a missing file.
+    # Libraries of file formats report a missing permission in other words, or as a missing file.
     try:
         path.open("rb").close()
     except PermissionError:

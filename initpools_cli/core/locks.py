@@ -48,7 +48,7 @@ def locked(path: Path, busy_error: Callable[[str], UserError]) -> Iterator[None]
     LocksUnsupported
         The file system has no locks.
     OSError
-        It can't be made there.
+        The file can't be created.
     """
     from filelock import FileLock, Timeout
 
@@ -113,7 +113,7 @@ def open_private(path: Path, mode: int = 0o600) -> int:
     UserError
         A link, another user's file, or no regular file is in its place.
     OSError
-        It can't be made there.
+        The file can't be created.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     return _open_descriptor(path, os.O_RDWR | os.O_CREAT, mode)

@@ -60,14 +60,14 @@ class Plugin:
 
     @property
     def identity(self) -> dict[str, str]:
-        """What a step's table says of it."""
+        """The entry of the function in a step's table."""
         if self.distribution:
             return {"distribution": self.distribution, "version": self.version, "sha256": self.sha256}
         return {"file": self.path, "sha256": self.sha256}
 
     @property
     def argument(self) -> str:
-        """What a command is given to mean it, wherever the command is typed."""
+        """The name of the function on a command line, which is valid in any folder."""
         return self.name if self.distribution else f"{self.path}:{self.function}"
 
     def load(self) -> Callable[..., Any]:

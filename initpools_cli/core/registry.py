@@ -22,9 +22,9 @@ from initpools_cli.core.traits import T, traits_of
 P = ParamSpec("P")
 F = TypeVar("F", bound=Callable[..., Any])
 
-# What every strategy is handed by its caller and no user has to bring.
+# Parameters of strategies that the caller provides, not the user.
 SERVICES = frozenset({"n", "labeled", "budget", "rng"})
-# What strategies of this package may be handed, too: the rows that their objective is measured on.
+# A further such parameter, of strategies in this package: the rows that the objective is measured on.
 SAMPLE = "sample"
 #: Characters of a value that are shown in a message.
 LONGEST_VALUE = 100
@@ -62,7 +62,7 @@ class Method(Generic[T]):
 
     @property
     def paper(self) -> str:
-        """Where it is from."""
+        """The publication that describes the method."""
         return self.traits.paper
 
     @property
@@ -139,16 +139,16 @@ def method_of(name: str, build: Callable[..., Any], traits: T) -> Method[T]:
 
 
 def unknown_knob(name: str, key: str, knobs: Collection[str], where: str = "") -> UserError:
-    """The error for a knob that a method does not have, with the nearest of those it has.
+    """The error for an unknown knob of a method, which names the nearest knob.
 
     Parameters
     ----------
     name : str
-        The method's.
+        The name of the method.
     key : str
-        The knob that was given.
+        The unknown knob.
     knobs : collection of str
-        Those it has.
+        The knobs of the method.
     where : str
         Where it was set.
     """
@@ -224,7 +224,7 @@ class Registry(Generic[P, T]):
     listing : str
         The command that lists them.
     traits : type of Traits
-        What a registration may state, and must where there is no default.
+        The traits of a method; those without a default must be stated at its registration.
     group : str
         The group of entry points by which installed packages add methods; empty for none.
     adopt : callable, optional

@@ -21,13 +21,13 @@ class ProgressBar:
     Attributes
     ----------
     label : str
-        What is being done, such as "embed simclr".
+        The current work, such as "embed simclr".
     total : int
-        How much work there is; 0: unknown.
+        Number of units; 0: unknown.
     unit : str
-        What is counted, in the plural, such as "images".
+        Name of the units in the plural, such as "images".
     done : int
-        How much is finished.
+        Number of finished units.
     """
 
     label: str

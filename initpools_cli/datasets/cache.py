@@ -1,4 +1,4 @@
-"""Where caches are, and the one of resized pixels: a uint8 array per split."""
+"""Folder of downloads and caches, and the cache of resized pixels: a uint8 array per split."""
 
 from __future__ import annotations
 
@@ -205,7 +205,7 @@ def scratch_folder(cache: Path) -> Iterator[Path]:
         with place_errors(cache):
             cache.mkdir(parents=True, exist_ok=True)
             _remove_abandoned(cache)
-            # Where there are no locks, others can't take this one either, and so leave the folder alone.
+            # Without locks on this file system, other processes can't take this one either, and keep the folder.
             with contextlib.suppress(LocksUnsupported):
                 locks.enter_context(scratch_lock(scratch))
             scratch.mkdir()

@@ -44,7 +44,7 @@ class KnownClasses:
     fixed : bool
         Whether there can be no others. If no class is a number, an integer then means the class with that number.
     origin : str
-        Where they come from, for messages.
+        Source of the names, for messages.
     accepted : collection of str
         Spellings with surrounding spaces that older versions accepted as names of classes in earlier rounds.
     multilabel : bool or None

@@ -76,7 +76,7 @@ class Ids:
     where : str
         Where they are from, for messages: "ids.txt (--ids)", "feats.csv (column 'path')".
     remedy : str
-        What to do about one that can't be used.
+        What to do about an invalid id, for messages.
     """
 
     rows: Sequence[Row]

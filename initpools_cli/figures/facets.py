@@ -13,7 +13,7 @@ TOP = {"wide": 34, "narrow": 8}
 HEADING_LINE = 19
 AXIS = 56
 LEGEND_LINE = 22
-# What a legend can fill of a 1120 and of a 400 pixels wide page.
+# Width of the legend on a page of 1120 and of 400 pixels.
 LEGEND_WIDTH = {"wide": 1000, "narrow": 340}
 
 

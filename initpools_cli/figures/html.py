@@ -89,12 +89,12 @@ def table(
     *,
     sortable: bool = False,
 ) -> Markup:
-    """A table that scrolls within the page where it is too wide.
+    """A table that scrolls within the page if it is too wide.
 
     Parameters
     ----------
     caption : str
-        What screen readers call it.
+        Name of the table for screen readers.
     header : sequence of str
     rows : iterable of sequences
     numbers : int

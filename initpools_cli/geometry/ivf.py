@@ -208,7 +208,7 @@ def _fill(rows: _Rows, lists: _Lists) -> Any:
 
 
 def _measure(points: Floats, own: Indices, candidates: Indices, k: int) -> tuple[Indices, NDArray[np.float64]]:
-    """Return the k nearest of the rows found for each row of `own`, by exact distances; inf where there are fewer."""
+    """Return the k nearest of the candidates of each row of `own`, by exact distances; inf where there are fewer."""
     valid = (candidates >= 0) & (candidates != own[:, None])
     sq_distances = np.full(candidates.shape, np.inf)
     row, place = np.nonzero(valid)

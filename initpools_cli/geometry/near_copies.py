@@ -71,7 +71,7 @@ def similarity_to_earlier(
         place *= 1 if keep == "hard" else -1
     late = np.zeros(len(rows), bool) if first is None else ~first[rows]
     order = np.lexsort((place, late, clustering.labels))
-    # Of equal rows only the first is compared, so that many copies take no longer.
+    # Compare only the first of equal rows, so that many copies do not take longer.
     rank = np.empty(len(order), np.int64)
     rank[order] = np.arange(len(order))
     equal = first_equal(part)

@@ -21,7 +21,7 @@ SAMPLE, ROWS = 256, 64
 
 @dataclass(frozen=True)
 class Recall:
-    """How many of the nearest neighbors of sampled rows an approximate search found.
+    """Recall of an approximate search, measured on sampled rows.
 
     Attributes
     ----------

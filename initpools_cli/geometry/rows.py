@@ -42,7 +42,7 @@ class Rows:
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """Of the rows as they are read."""
+        """Type of the rows as they are read."""
         return np.dtype(self.array.dtype if self.form == "stored" else np.float32)
 
     @property

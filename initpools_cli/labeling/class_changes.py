@@ -81,7 +81,7 @@ def as_text(changes: Sequence[Change]) -> str:
 
 
 def through(changes: Sequence[Change], label: str) -> str:
-    """Return the class of a label that was given before these changes; "" if its image is to be labeled again."""
+    """Return the class of a label from before these changes; "" if its image has to be labeled again."""
     for change in changes:
         label = change.of(label)
     return label

@@ -115,7 +115,7 @@ def write_marks(
     paths : sequence of str
         The paths of all train images.
     marks : mapping of int to Mark
-        Those of the batch, and of other images.
+        Labels of the images in the batch, and of other images.
     unknown : sequence of sequence of str
         Rows with `COLUMNS`.
     annotator : str

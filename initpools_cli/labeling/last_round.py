@@ -17,7 +17,7 @@ class Suggestion(NamedTuple):
 
 @dataclass(frozen=True)
 class LastRound:
-    """What the newest round says of single images.
+    """Results of the newest round for single images.
 
     Attributes
     ----------

@@ -19,7 +19,7 @@ from initpools_cli.labeling.summary import tell_problems
 
 
 class Viewing(NamedTuple):
-    """How images were looked at before an action.
+    """How long images were viewed before an action, and whether with suggestions.
 
     Attributes
     ----------
@@ -137,7 +137,7 @@ class LabelingSession:
 
     @property
     def checked(self) -> list[int]:
-        """Images of a second look whose label was given again, or that were skipped."""
+        """Images of a second look that were labeled again or skipped."""
         marks = {index: self.marks[index] for index in self.doubts}
         return [index for index, mark in marks.items() if mark.skipped or mark.details.origin]
 

@@ -202,7 +202,7 @@ def tell_problems(report: Reporter, problems: Sequence[object], where: str) -> N
     problems : sequence
         Messages.
     where : str
-        Where all problems are listed.
+        The file that lists all problems.
     """
     for problem in problems[:LISTED]:
         report.warn(str(problem))

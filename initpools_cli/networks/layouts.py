@@ -28,7 +28,7 @@ PARTS = (
         for holder in ("_model", "_features")
     ),
 )
-# What the names of layers begin with that are no heads.
+# Prefixes of the names of layers other than heads.
 _NETWORK = ("embeddings.", "encoder.", "features.")
 # Layers of a torchvision ResNet in the order of its children, as lightly's examples number them.
 _CHILDREN = {"0": "conv1", "1": "bn1", "4": "layer1", "5": "layer2", "6": "layer3", "7": "layer4"}

@@ -151,5 +151,5 @@ class DINO(Pretext):
         return scaled_adamw(self, lr=self.lr, weight_decay=self.weight_decay, batch=batch)
 
     def projections(self, images: Tensor) -> Tensor:
-        """What the prototypes are compared with, (b, bottleneck) unit rows, of unaugmented images."""
+        """Projections of unaugmented images, (b, bottleneck) unit rows, which are compared with the prototypes."""
         return F.normalize(self.projector(self.encoder(to_float(images))), dim=1)

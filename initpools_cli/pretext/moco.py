@@ -38,7 +38,7 @@ class MoCo(PairTask):
     """
 
     high_score = "its views are easily mistaken for other images"
-    # The random vectors that fill the queue at first are told apart with ease, so the loss begins low.
+    # The queue starts with random vectors, which are easy to distinguish, so the loss begins low.
     one_loss = False
     queue: Tensor
     owners: Tensor

@@ -136,7 +136,7 @@ class SCAN(Pretext):
         weight_decay: Factor = 1e-4,
     ) -> None:
         super().__init__(encoder, recipe)
-        # Not first where it is used, after the first phase.
+        # Validate the name now, not after the first phase.
         recipe_named(strong)
         self.clusters = clusters or DEFAULT_CLUSTERS
         self.count = heads
@@ -219,7 +219,8 @@ class SCAN(Pretext):
     def rate(self, progress: float) -> float:
         """A cosine for each phase, the second from the rate `selflabel_lr`.
 
-        At the first phase's rate, clusters that are seldom sure died out: nothing in the second keeps them as large.
+        At the first phase's rate, clusters with few confident images disappeared, since the second loss does not keep
+        clusters equally large.
         """
         epochs = progress * self.epochs
         # The first step of an epoch begins on a whole number, up to rounding.
@@ -228,12 +229,12 @@ class SCAN(Pretext):
         return self.selflabel_lr / self.lr * cosine((epochs - self.first_phase) / (self.epochs - self.first_phase))
 
     def optimizer(self, batch: int) -> torch.optim.Optimizer:
-        """AdamW at a constant base rate, whatever the batch."""
+        """AdamW at a base rate that does not depend on the batch size."""
         self.stepper = torch.optim.AdamW(self.parameters(), lr=self.lr, weight_decay=self.weight_decay, eps=NOISE)
         return self.stepper
 
     def assign(self, images: Tensor) -> Tensor:
-        """The kept head's probabilities (b, clusters) float64 of unaugmented uint8 images."""
+        """The best head's probabilities (b, clusters) float64 of unaugmented uint8 images."""
         return F.softmax(self(to_float(images))[:, self.best].double(), dim=1)
 
     def outcome(self) -> dict[str, float]:

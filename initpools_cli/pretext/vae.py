@@ -93,7 +93,7 @@ class VAE(Pretext):
         return augment(images, draws, self.recipe), draws.normal("code", self.encoder.features)
 
     def forward(self, images: Tensor, noise: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """What was rebuilt (b, c, h, w), and the code's mean and log-variance (b, latent)."""
+        """The reconstruction (b, c, h, w), and mean and log-variance of the code (b, latent)."""
         mean, log_variance = self.encoder.encode(images)
         code = mean + (0.5 * log_variance).exp() * noise
         rebuilt = self.encoder.decode(code)

@@ -1,1 +1,1 @@
-"""What a run is shown as: status, the next command, plots, the report, comparisons and exports."""
+"""Views of a run: status, the next command, plots, the report, comparisons and exports."""

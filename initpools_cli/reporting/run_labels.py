@@ -33,7 +33,7 @@ class RunLabels:
     Attributes
     ----------
     name : str
-        Where they are from: a round, "labels", or the data set.
+        Source of the labels: a round, "labels", or the data set.
     rows : DataFrame
         index, path, label, source, confidence, round; and if the run has them: origin, suggested,
         suggested_confidence, seconds. The confidence is that of a prediction, and missing for labels.
@@ -75,7 +75,7 @@ def labels_of_dataset(context: Context) -> RunLabels:
     Raises
     ------
     UserError
-        It has none.
+        The data set has no labels.
     """
     context.require_labels("--dataset-labels")
     items = context.data.train_items

@@ -1,4 +1,4 @@
-"""How doubtful the labels of images are, by cross-validated predictions."""
+"""Doubt about the labels of images, from cross-validated predictions."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ SMALLEST = 1e-12
 
 
 def label_doubt(probs: NDArray[np.float64], labels: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Compute how much likelier the likeliest other class is than the label: ``log(p_other / p_label)``.
+    """Compute the log-ratio of the most probable other class to the label: ``log(p_other / p_label)``.
 
     Above 0 the model predicts another class. The likelihood ratio was the best of the rankings tried for
     `benchmarks/review.py`: the probability of the label alone ranks images between two classes too low, the difference

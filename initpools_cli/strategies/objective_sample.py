@@ -1,4 +1,4 @@
-"""Rows that the objective of a strategy is measured on, where it is not measured on all."""
+"""A sample of the rows, on which the objective of a strategy is measured."""
 
 from __future__ import annotations
 

@@ -63,7 +63,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class RoundMetrics:
-    """Row of rounds.csv, and what it is made from.
+    """Row of rounds.csv, and the metrics it is made from.
 
     Attributes
     ----------

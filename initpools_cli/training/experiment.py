@@ -47,7 +47,7 @@ class MethodCall:
     multilabel: bool = False
 
     def strategy(self) -> Method[StrategyTraits]:
-        """What it calls."""
+        """Return the strategy, from this package or from the plug-in."""
         method = strategies.get(self.method) if self.plugin is None else strategy_of_plugin(self.plugin)
         return (for_multilabel(method) or method) if self.multilabel else method
 

@@ -150,7 +150,7 @@ def _local_path(path: str) -> str:
     """Return the path inside an address of an annotation tool, without the tool's prefix."""
     posix = _posix_path(path)
     if "://" in posix or posix.startswith("/data/"):
-        # What looks like an address may be none, such as "s3://[x".
+        # A path that looks like an address may be invalid as one, such as "s3://[x".
         with contextlib.suppress(ValueError):
             address = urlsplit(posix)
             posix = unquote(parse_qs(address.query).get("d", [address.path])[0])

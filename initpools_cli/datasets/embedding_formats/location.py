@@ -1,4 +1,4 @@
-"""Which files a path, a folder or a pattern of embeddings names."""
+"""Find the files of embeddings that a path, a folder or a pattern names."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ WHAT = "embeddings"
 
 @dataclass(frozen=True)
 class Location:
-    """What a path of embeddings stands for.
+    """A parsed path of embeddings.
 
     Attributes
     ----------

@@ -106,7 +106,7 @@ def choose_part(path: Path, parts: Mapping[str, Part], member: str, kind: str = 
     member : str
         The name from the user; empty: the only array (images, dimensions), or the one with a usual name.
     kind : str
-        What a part is called.
+        The word for a part in messages.
 
     Raises
     ------

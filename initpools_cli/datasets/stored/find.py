@@ -1,4 +1,4 @@
-"""Which paths are shards of images: files, folders and patterns; and the split of each by its name."""
+"""Find shards of images in files, folders and patterns, and the split of each by its name."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def _seems_stored(folder: Path) -> bool:
         with os.scandir(folder) as entries:
             visible = [entry for entry in entries if not entry.name.startswith(".")]
     except PermissionError:
-        # `list_files` says so.
+        # `list_files` reports it.
         return False
     if any(_is_shard(entry.name) for entry in visible):
         return True

@@ -77,7 +77,7 @@ def _splits(root: Shards) -> tuple[dict[str, str], list[str]]:
     """Return the split of each image by the name of its shard, and notes."""
     of_shard = [split_of(shard.name) for shard in root.shards]
     if len(of_shard) == 1 or not any(of_shard):
-        # Whoever names one file wants its images.
+        # A user who names one file wants all its images, whatever its name.
         return dict.fromkeys(root.paths, "train"), []
     require_train([split for split in of_shard if split], str(root))
     outside = [shard.name for shard, split in zip(root.shards, of_shard, strict=True) if not split]

@@ -105,21 +105,21 @@ class Facts(NamedTuple):
 
     @classmethod
     def of(cls, group: DataFrame) -> Facts:
-        """Those of the pairs of one panel."""
+        """Compute the correlations of the pairs of one panel."""
         means, random = _means(group), group[group["init"] == "random"]
         between = correlation(means["start"], means["later"])
         return cls(between, correlation(random["start"], random["later"]) if len(random) else None)
 
     @property
     def heading(self) -> str:
-        """Two short lines."""
+        """The correlations in two short lines."""
         lines = [f"means: {_brief(self.between)}"]
         lines += [f"random pools: {_brief(self.random)}"] if self.random else []
         return "<br>".join(lines)
 
     @property
     def words(self) -> str:
-        """The same in full."""
+        """The correlations in full."""
         text = f"means of {self.between.pairs} first pools, {_full(self.between)}"
         return text + (f"; {self.random.pairs} random pools, {_full(self.random)}" if self.random else "")
 

@@ -125,7 +125,7 @@ def _order(ranks: Mapping[str, float]) -> list[str]:
 
 
 def _height(place: int, bars: int) -> float:
-    """Of a name's row, below the bars."""
+    """The y coordinate of a name's row, below the bars."""
     return -1 - bars * CLIQUE - place
 
 

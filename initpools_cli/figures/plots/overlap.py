@@ -72,7 +72,7 @@ def overlap(
     places = list(range(k))
     figure.update_xaxes(tickvals=places, ticktext=[f"<b>{i + 1}</b>" for i in places], tickangle=0)
     figure.update_yaxes(tickvals=places, range=[k - 0.5, -0.5])
-    # Where many columns share a phone's width, long names would leave no room for the numbers.
+    # With many columns on a narrow phone, long names would leave no room for the numbers.
     cuts = {"wide": 24, "narrow": 24 if k <= FEW else 16}
     figure.layout.meta = {
         name: {

@@ -17,7 +17,7 @@ from initpools_cli.stats.learning_curves import CURVE, with_shared_start
 from initpools_cli.stats.metric_names import Metric, chosen_metric
 from initpools_cli.stats.verdicts import values_of
 
-#: The share of the way to the next number of labels that the marks of one stand in, and that way where there is none.
+#: Width of the marks of one number of labels as a share of the distance to the next; that distance if there is none.
 SLOT, ALONE = 0.8, 0.3
 GOLDEN = 0.618034
 
@@ -136,7 +136,7 @@ def _cells(rounds: DataFrame, metric: str, query: str) -> DataFrame:
 
 
 def _marks(group: DataFrame) -> list[Mark]:
-    """Of every strategy at every number of labels, random first, then in the order in which they come."""
+    """Marks of every strategy at every number of labels; random first, the others in the order of the rows."""
     random, marks = group[group["init"] == "random"], []
     for (init, labeled), part in group.groupby(["init", "labeled"], sort=False):
         level, values, mean = int(cast("int", labeled)), part["value"], float(part["value"].mean())
@@ -147,7 +147,7 @@ def _marks(group: DataFrame) -> list[Mark]:
 
 
 def _cloud(figure: Figure, random: DataFrame, slot: float, place: dict[str, str], legend_names: set[str]) -> None:
-    """Every random pool, spread over the room that the strategies stand in, and their mean as a line."""
+    """Draw every random pool, spread over the width of the marks of the strategies, and their mean as a line."""
     for level, part in random.groupby("labeled"):
         middle = np.log10(float(cast("int", level)))
         offsets = (np.arange(1, len(part) + 1) * GOLDEN) % 1 - 0.5

@@ -1,1 +1,1 @@
-"""What each kind of plot is drawn from: one file a kind, named as the kind is."""
+"""Collect the data of each kind of plot: one file for each kind, with its name."""
