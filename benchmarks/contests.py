@@ -159,7 +159,7 @@ def ball_radius(points, budget):
     return float(np.quantile(between[np.triu_indices(len(sample), 1)], 1 / budget))
 
 
-def prepared(contest, who, points, budget, radius):
+def build_run(contest, who, points, budget, radius):
     """The function that is timed: of ours, or of the peer of that place."""
     if who == OURS:
         knobs = {**contest.knobs, **contest.agree(radius)}
@@ -169,10 +169,10 @@ def prepared(contest, who, points, budget, radius):
 
 
 def warmed_up(contest, who, points, radius):
-    """As `prepared`, after a run on a few points, which imports whatever is imported late."""
+    """As `build_run`, after a run on a few points, which imports whatever is imported late."""
     few = np.array(points[:WARM_UP])
-    prepared(contest, who, few, min(contest.budget, len(few) // 16), radius)()
-    return prepared(contest, who, points, contest.budget, radius)
+    build_run(contest, who, few, min(contest.budget, len(few) // 16), radius)()
+    return build_run(contest, who, points, contest.budget, radius)
 
 
 def work():
@@ -255,8 +255,8 @@ def lines(contest, work, data):
             "met": "" if work["once"] else met(peer, contest, times, ours["seconds"]),
             "picks": theirs.get("picks", ""),
             "objective": "" if contest.classes else quality.OBJECTIVES.get(contest.strategy, quality.OTHERS)[0],
-            "value": shown(ours["value"]),
-            "peer_value": shown(theirs.get("value")),
+            "value": format_value(ours["value"]),
+            "peer_value": format_value(theirs.get("value")),
             "memory": in_embeddings(memory.get(OURS), points),
             "peer_memory": in_embeddings(memory.get(who), points),
             "memory_goal": f"{MEMORY:g}" if memory else "",
@@ -275,7 +275,7 @@ def yes(holds):
     return "yes" if holds else "no"
 
 
-def shown(value):
+def format_value(value):
     return "" if value is None else f"{value:.5g}"
 
 

@@ -297,7 +297,7 @@ def compare(browser, source, labels, folder, batch):
         total[arm] = int(sums[[*ACTIONS]].sum())
         counts = ("images", "audit", "errors", "audit_errors", *ACTIONS)
         row = {
-            **described(browser),
+            **machine_and_browser(browser),
             "data": source.name,
             "batch": batch,
             "labeling": arm,
@@ -321,7 +321,7 @@ def paint(browser, images, folder):
         page.locator(".tile").first.wait_for()
         first, thumbnails, slowest, most, count = page.evaluate(PAINT)
     row = {
-        **described(browser),
+        **machine_and_browser(browser),
         "data": Path(images).stem,
         "images": count,
         "first_paint_ms": round(first),
@@ -334,7 +334,7 @@ def paint(browser, images, folder):
     show(row)
 
 
-def described(browser):
+def machine_and_browser(browser):
     return {**machine(), "chromium": browser.version, "playwright": version("playwright")}
 
 

@@ -76,17 +76,19 @@ def study1(runs):
         for kind in ("vae", "tanh"):
             for budget in BUDGETS:
                 for order in ORDERS:
-                    chosen = ("--set", f"select.order={order}", "--from", LITE0, *views)
-                    yield sweep(runs / f"cifar10-{kind}{seed}", f"{order}-{budget}", "vae", "--budget", budget, *chosen)
+                    options = ("--set", f"select.order={order}", "--from", LITE0, *views)
+                    yield sweep(
+                        runs / f"cifar10-{kind}{seed}", f"{order}-{budget}", "vae", "--budget", budget, *options
+                    )
         for budget in (10, 50, 100, 500):
-            spread = ("--budget", budget, "--from", LITE0, *views)
-            yield sweep(runs / f"cifar10-vae{seed}", f"spread-{budget}", "random,vae,vae@kmeans10", *spread)
+            options = ("--budget", budget, "--from", LITE0, *views)
+            yield sweep(runs / f"cifar10-vae{seed}", f"spread-{budget}", "random,vae,vae@kmeans10", *options)
     scratch = ("--budget", 500, "--learner", "scratch", "--set", "al.params.scratch.width=0.5")
     yield sweep(runs / "cifar10", "scratch-500", "random", *scratch)
     for kind in ("vae", "tanh"):
         for order in ORDERS:
-            chosen = ("--set", f"select.order={order}", *scratch, *views)
-            yield sweep(runs / f"cifar10-{kind}0", f"scratch-{order}-500", "vae", *chosen)
+            options = ("--set", f"select.order={order}", *scratch, *views)
+            yield sweep(runs / f"cifar10-{kind}0", f"scratch-{order}-500", "vae", *options)
 
 
 def study2(runs):
@@ -142,10 +144,10 @@ STUDIES = (study1, study2, study3, study4)
 def share_embeddings(runs):
     """Copy the embeddings of efficientnet-lite0 to the runs that measure on them; they are the same for all."""
     for source, kinds in (("cifar10", ("cifar10-vae", "cifar10-tanh")), ("lt", ("lt-vae",))):
-        done = runs / source / "embed" / LITE0
+        embeddings = runs / source / "embed" / LITE0
         for target in (runs / f"{kind}{seed}" / "embed" / LITE0 for kind in kinds for seed in SEEDS):
-            if done.exists() and target.parents[1].exists() and not target.exists():
-                shutil.copytree(done, target)
+            if embeddings.exists() and target.parents[1].exists() and not target.exists():
+                shutil.copytree(embeddings, target)
 
 
 def with_source(words):

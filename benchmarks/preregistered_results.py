@@ -44,18 +44,18 @@ START = [column for column in CELL if column != "query"]
 METRICS = ["accuracy", "balanced_accuracy", "auc", "absent_classes"]
 
 
-def class_facts(done, labels, classes):
+def class_facts(step, labels, classes):
     """Tabulate for each cell the entropy of its first pool's classes and the labels until every class is seen."""
-    size, rows = done.table["init_budget"], []
-    with np.load(done.folder / "picks.npz") as picks:
+    size, rows = step.table["init_budget"], []
+    with np.load(step.folder / "picks.npz") as picks:
         for key in picks.files:
-            bought = labels[picks[key]]
-            counts = np.bincount(bought[:size], minlength=classes)
+            label_codes = labels[picks[key]]
+            counts = np.bincount(label_codes[:size], minlength=classes)
             share = counts[counts > 0] / counts.sum()
             entropy = float(-(share * np.log(share)).sum() / np.log(classes))
             init, query, learner, encoder, seed = key.split("|")
             rows.append(
-                (init, query, learner, encoder, int(seed), entropy, labels_until_seen(bought, np.arange(classes)))
+                (init, query, learner, encoder, int(seed), entropy, labels_until_seen(label_codes, np.arange(classes)))
             )
     return pd.DataFrame(rows, columns=[*CELL, "class_entropy", "labels_until_seen"])
 
@@ -65,22 +65,24 @@ def cells(run):
     items = read_items(run)
     labels = items.loc[items["split"] == "train", "label"].to_numpy(np.int64)
     classes, parts = int(labels.max()) + 1, []
-    for done in run.steps("al"):
-        rounds = rounds_of(done)
-        facts = class_facts(done, labels, classes)
+    for step in run.steps("al"):
+        rounds = rounds_of(step)
+        facts = class_facts(step, labels, classes)
         # Rows of the first round have no query: its pool is the same for all of them.
         start = facts.drop_duplicates(START)[[*START, "class_entropy"]]
         rounds = rounds.merge(start, on=START, how="left")
         rounds = rounds.merge(facts.drop(columns="class_entropy"), on=CELL, how="left")
-        shown = [*CELL, "round", "labeled", *METRICS, *rounds.columns.intersection(["rare_recall"]), "status"]
-        parts.append(rounds[[*shown, "class_entropy", "labels_until_seen"]].assign(run=run.path.name, sweep=done.name))
+        columns = [*CELL, "round", "labeled", *METRICS, *rounds.columns.intersection(["rare_recall"]), "status"]
+        parts.append(
+            rounds[[*columns, "class_entropy", "labels_until_seen"]].assign(run=run.path.name, sweep=step.name)
+        )
     return parts
 
 
 def losses(run):
     """Return the reconstruction losses of the train images of a run, (n,)."""
-    (done,) = run.steps("score")
-    return done.array("scores.npy")
+    (step,) = run.steps("score")
+    return step.array("scores.npy")
 
 
 def sizes_and_contrast(data):
@@ -138,11 +140,11 @@ def window_correlations(table):
     rng, both = generator(0, "bootstrap of windows"), ["jpeg_bytes", "contrast"]
     kinds = {"plain": [], "given file size": both[:1], "given contrast": both[1:], "given both": both}
     samples = [table, *(table.iloc[rng.integers(len(table), size=len(table))] for _ in range(DRAWS))]
-    found = np.array([[partial_spearman(sample, controls) for controls in kinds.values()] for sample in samples])
-    found = np.column_stack([found, np.abs(found[:, 0]) - np.abs(found[:, 3])])
+    estimates = np.array([[partial_spearman(sample, controls) for controls in kinds.values()] for sample in samples])
+    estimates = np.column_stack([estimates, np.abs(estimates[:, 0]) - np.abs(estimates[:, 3])])
     names = [*kinds, "size of the plain one minus size of the one given both"]
-    low, high = np.percentile(found[1:], (2.5, 97.5), axis=0)
-    return pd.DataFrame({"what": names, "value": found[0], "low": low, "high": high})
+    low, high = np.percentile(estimates[1:], (2.5, 97.5), axis=0)
+    return pd.DataFrame({"what": names, "value": estimates[0], "low": low, "high": high})
 
 
 def first_and_later(table):
@@ -159,18 +161,18 @@ def first_and_later(table):
                 continue
             ranks = rankdata(means[[20, 120]], axis=0) - (len(means) + 1) / 2
             length = np.sqrt((ranks**2).sum(axis=0)).prod()
-            observed = (ranks[:, 0] @ ranks[:, 1]) / length
+            spearman = (ranks[:, 0] @ ranks[:, 1]) / length
             orders = itertools.permutations(ranks[:, 1].tolist())
             hits, count = 0, 0
             while chunk := list(itertools.islice(orders, 400_000)):
-                hits += int((np.array(chunk) @ ranks[:, 0] / length >= observed - 1e-9).sum())
+                hits += int((np.array(chunk) @ ranks[:, 0] / length >= spearman - 1e-9).sum())
                 count += len(chunk)
             rows.append(
-                {"data": data, "learner": learner, "pools": len(means), "spearman": observed, "p": hits / count}
+                {"data": data, "learner": learner, "pools": len(means), "spearman": spearman, "p": hits / count}
             )
-    found = pd.DataFrame(rows, columns=["data", "learner", "pools", "spearman", "p"])
+    results = pd.DataFrame(rows, columns=["data", "learner", "pools", "spearman", "p"])
     # The family has four members, run or not.
-    return found.assign(corrected=holm(found["p"].to_numpy(float), 4))
+    return results.assign(corrected=holm(results["p"].to_numpy(float), 4))
 
 
 def correlations(runs, size, contrast):
@@ -192,14 +194,14 @@ def correlations(runs, size, contrast):
 
 def times(run):
     """Tabulate the seconds of every step of a run."""
-    for done in run.steps():
-        started, finished = (datetime.fromisoformat(done.facts[end]) for end in ("started", "finished"))
+    for step in run.steps():
+        start, end = (datetime.fromisoformat(step.facts[key]) for key in ("started", "finished"))
         yield {
             "run": run.path.name,
-            "step": done.id,
-            "seconds": (finished - started).total_seconds(),
-            "threads": done.facts.get("threads"),
-            "torch": done.facts.get("torch"),
+            "step": step.id,
+            "seconds": (end - start).total_seconds(),
+            "threads": step.facts.get("threads"),
+            "torch": step.facts.get("torch"),
             **machine(),
         }
 
@@ -208,8 +210,8 @@ def with_earlier(table, earlier, keys):
     """Add the rows of an earlier table whose keys the new one has not: studies may be run on several machines."""
     if earlier is None:
         return table
-    known = pd.MultiIndex.from_frame(table[keys])
-    return pd.concat([earlier[~pd.MultiIndex.from_frame(earlier[keys]).isin(known)], table], ignore_index=True)
+    new_keys = pd.MultiIndex.from_frame(table[keys])
+    return pd.concat([earlier[~pd.MultiIndex.from_frame(earlier[keys]).isin(new_keys)], table], ignore_index=True)
 
 
 def write(name, table):
@@ -225,9 +227,9 @@ def main():
     torch.set_num_threads(1)
     runs = [Run(folder) for folder in sorted(args.runs.iterdir()) if (folder / "run.toml").exists()]
     table = pd.concat([part for run in runs for part in cells(run)], ignore_index=True)
-    stored = RESULTS / "preregistered.parquet"
-    table = with_earlier(table, pd.read_parquet(stored) if stored.exists() else None, ["run", "sweep"])
-    table.to_parquet(stored, index=False, compression="zstd")
+    file = RESULTS / "preregistered.parquet"
+    table = with_earlier(table, pd.read_parquet(file) if file.exists() else None, ["run", "sweep"])
+    table.to_parquet(file, index=False, compression="zstd")
     print(f"preregistered: {len(table)} rows")
     if (args.runs / "cifar10-vae0").exists():
         size, contrast = sizes_and_contrast(args.data)
@@ -236,9 +238,9 @@ def main():
         write("preregistered-windows", pools)
         write("preregistered-windows-correlations", window_correlations(pools))
     write("preregistered-first-later", first_and_later(table))
-    stored = RESULTS / "preregistered-time.csv"
+    file = RESULTS / "preregistered-time.csv"
     time = pd.DataFrame([row for run in runs for row in times(run)])
-    write("preregistered-time", with_earlier(time, pd.read_csv(stored) if stored.exists() else None, ["run", "step"]))
+    write("preregistered-time", with_earlier(time, pd.read_csv(file) if file.exists() else None, ["run", "step"]))
 
 
 if __name__ == "__main__":
