@@ -472,7 +472,7 @@ REFUSED = [
     (["pretrain", "simclr", "--batch", "99999"], "99999", "pretrain.batch="),
     (["pretrain", "simclr", "--network", "resnet19"], "'resnet19'", "'resnet18'"),
     (["pretrain", "simclr", "--set", "pretrain.augment=simcrl"], "'simcrl'", "'simclr'"),
-    (["pretrain", "simclr", "--device", "cuda"], "cuda", "README"),
+    (["pretrain", "simclr", "--device", "cuda"], "cuda", "pytorch.org"),
     (["embed", "simclar"], "'simclar'", "'simclr'"),
     (["embed", "vae"], "'vae'", "initpools pretrain vae"),
     (["embed", "resnet18"], "resnet18", "--weights"),
