@@ -22,13 +22,14 @@ from scipy import stats
 from sklearn.metrics import recall_score, roc_auc_score
 
 from initpools_cli.core.seeds import generator
+from initpools_cli.stats import paired as paired_module
 from initpools_cli.stats.correlation import correlation, first_and_later
-from initpools_cli.stats.friedman import friedman, nemenyi
+from initpools_cli.stats.friedman import DRAWS, friedman, friedman_all, nemenyi
 from initpools_cli.stats.intervals import RESAMPLES, bootstrap_t_intervals
 from initpools_cli.stats.label_savings import labels_to_reach, savings
 from initpools_cli.stats.metrics import classification_metrics, one_vs_rest_areas, recalls
 from initpools_cli.stats.multi_dataset import across
-from initpools_cli.stats.paired import holm, paired, rank_biserial, sign_flip
+from initpools_cli.stats.paired import holm, paired, paired_all, rank_biserial, sign_flip, sign_flips
 from initpools_cli.stats.power import seeds_to_detect, seeds_to_reject, smallest_p
 from initpools_cli.stats.split_error import EvaluatedImages, largest_variance, variance_over_images
 from initpools_cli.stats.verdict_text import notes
@@ -105,7 +106,7 @@ def test_an_absent_class_has_no_recall_and_no_area() -> None:
 def test_sign_flips_equal_all_of_them_written_out(differences: list[float]) -> None:
     d = np.array(differences)
     sums = [abs(np.dot(signs, d)) for signs in itertools.product((1, -1), repeat=len(d))]
-    assert sign_flip(d) == pytest.approx(np.mean(np.array(sums) >= abs(d.sum()) - 1e-9))
+    assert sign_flip(d) == np.mean(np.array(sums) >= abs(d.sum()) - 1e-9)
 
 
 def test_sign_flips_drawn_agree_with_all_of_them_and_with_scipy() -> None:
@@ -115,6 +116,32 @@ def test_sign_flips_drawn_agree_with_all_of_them_and_with_scipy() -> None:
     )
     assert sign_flip(d) == sign_flip(d) == pytest.approx(float(theirs.pvalue), abs=0.02)
     assert sign_flip(np.ones(30)) == smallest_p(30) == 2.0**-29
+
+
+def flipped_alone(d: np.ndarray, draws: int) -> float:
+    """The twin of sign flips that are drawn for many series at once."""
+    rng, hits = generator(0, "sign flips"), 0
+    for start in range(0, draws, 10_000):
+        signs = 2.0 * rng.integers(0, 2, (min(10_000, draws - start), len(d))) - 1
+        hits += int((np.abs(signs @ d) >= abs(d.sum()) - 1e-9 * np.abs(d).sum()).sum())
+    return (hits + 1) / (draws + 1)
+
+
+@settings(max_examples=15, deadline=None)
+@given(
+    st.lists(st.tuples(st.sampled_from([1, 2, 9, 30, 31, 32]), st.integers(0, 3), st.integers(0, 99)), max_size=6),
+    st.integers(1, 3),
+)
+def test_many_series_have_the_p_of_each_alone(kinds: list[tuple[int, int, int]], rows: int) -> None:
+    # Rounded values have many equal sums.
+    series = [np.round(np.random.default_rng(seed).normal(0.4, 1, n), digits) for n, digits, seed in kinds]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(paired_module, "DRAWS", 12_000)
+        patch.setattr(paired_module, "ROWS", rows)
+        alone = [flipped_alone(d, 12_000) if len(d) > 30 else sign_flip(d) for d in series]
+        assert sign_flips(series).tolist() == alone
+        both = [(d + 1, np.ones(len(d))) for d in series]
+        assert str(paired_all(both)) == str([paired(first, second) for first, second in both])
 
 
 @settings(max_examples=40, deadline=None)
@@ -377,6 +404,20 @@ def test_labels_saved() -> None:
 
 
 # ---- data sets
+
+
+def test_tables_that_share_permutations_have_the_p_of_each_alone() -> None:
+    rng = np.random.default_rng(0)
+    tables = [
+        np.round(rng.normal(size=shape) + effect * rng.random(shape[1]), 1)
+        for shape in ((6, 3), (5, 4))
+        for effect in (0, 1)
+    ]
+    for values, found in zip(tables, friedman_all(tables), strict=True):
+        ranks = stats.rankdata(-values, axis=1)
+        drawn = generator(0, "friedman").permuted(np.broadcast_to(ranks, (DRAWS, *ranks.shape)), axis=2)
+        hits = ((drawn.sum(1) ** 2).sum(1) >= (ranks.sum(0) ** 2).sum() - 1e-9).sum()
+        assert found.p == (hits + 1) / (DRAWS + 1)
 
 
 def test_friedman_is_that_of_scipy_and_exact_for_few_blocks() -> None:

@@ -8,7 +8,7 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 from sklearn.datasets import load_digits
@@ -16,7 +16,7 @@ from sklearn.datasets import load_digits
 from initpools_cli.core.errors import UserError
 from initpools_cli.stats.agreement import pool_overlap, rank_agreement
 from initpools_cli.stats.intervals import mean_interval
-from initpools_cli.stats.learning_curves import area_under_curve, areas, failures, summarize
+from initpools_cli.stats.learning_curves import area_under_curve, areas, failures, summarize, with_shared_start
 from initpools_cli.stats.projection import pca_2d, tsne_2d
 
 
@@ -150,6 +150,28 @@ def test_area_of_a_line_is_its_mean_height():
 def test_areas_start_at_round_zero():
     rounds = pd.DataFrame([row("random", "margin", 4, 1, 0.8), row("random", "", 4, 0, 0.6)])
     assert areas(rounds)[["query", "seed", "area"]].to_numpy().tolist() == [["margin", 4, pytest.approx(0.7)]]
+
+
+@settings(max_examples=12, deadline=None)
+@given(st.integers(1, 3), st.integers(0, 11), st.sets(st.integers(0, 11)), st.integers(0, 10**6))
+def test_areas_are_those_of_each_cell_alone(last, queried, failed, root):
+    rng = np.random.default_rng(root)
+    names = [(i, q, s) for i in ("random", "kcenter") for q in ("margin", "entropy") for s in range(3)]
+    rows = [row(i, "", s, 0, rng.random()) for i in ("random", "kcenter") for s in range(3)]
+    rows += [row(*names[queried], r, rng.random()) for r in range(last + 1, last + 9)]
+    rows += [
+        row(*name, r, rng.random(), status="failed" if n in failed and r == last else "ok")
+        for n, name in enumerate(names)
+        for r in range(1, last + 1)
+    ]
+    rounds = pd.DataFrame(rows).sample(frac=1, random_state=root)
+    expected = []
+    keys = ["init", "query", "learner", "encoder", "seed"]
+    for _, cell in with_shared_start(rounds).groupby(keys, sort=False):
+        ordered = cell.sort_values("labeled")
+        area = area_under_curve(ordered["labeled"], ordered["accuracy"])
+        expected.append({**cell.iloc[0][keys], "area": area if (cell["status"] == "ok").all() else math.nan})
+    pd.testing.assert_frame_equal(areas(rounds), pd.DataFrame(expected), check_exact=True, check_dtype=False)
 
 
 @given(st.sets(st.integers(0, 20)), st.sets(st.integers(0, 20)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +12,8 @@ from numpy.typing import ArrayLike, NDArray
 from initpools_cli.core.seeds import generator
 
 DRAWS = 19_999
+# Permutations that are drawn together, so that memory does not grow with their number.
+BLOCK = 500
 
 
 @dataclass(frozen=True)
@@ -55,27 +58,55 @@ def friedman(values: ArrayLike, alpha: float = 0.05, rng: np.random.Generator | 
     ValueError
         If there are fewer than two blocks or methods.
     """
+    return friedman_all([values], alpha, rng)[0]
+
+
+def friedman_all(
+    tables: Sequence[ArrayLike], alpha: float = 0.05, rng: np.random.Generator | None = None
+) -> list[FriedmanResult]:
+    """Test each of several tables; the result of each is that of `friedman`.
+
+    Tables of the same shape share the permutations, so they are drawn once.
+    """
+    ranked = [_ranks(table) for table in tables]
+    p = np.empty(len(ranked))
+    for shape in dict.fromkeys(ranks.shape for ranks in ranked):
+        places = [place for place, ranks in enumerate(ranked) if ranks.shape == shape]
+        p[places] = _p([ranked[place] for place in places], generator(0, "friedman") if rng is None else rng)
+    return [_result(ranks, float(each), alpha) for ranks, each in zip(ranked, p, strict=True)]
+
+
+def _ranks(values: ArrayLike) -> NDArray[np.float64]:
+    """Rank the methods within each block, 1 the best."""
     from scipy.stats import rankdata
 
     table = np.asarray(values, dtype=np.float64)
     if table.ndim != 2 or min(table.shape) < 2:
         raise ValueError(f"values {table.shape} must have at least two blocks and two methods")
-    blocks, methods = table.shape
-    ranks = rankdata(-table, axis=1)
+    ranks: NDArray[np.float64] = rankdata(-table, axis=1)
+    return ranks
+
+
+def _p(tables: Sequence[NDArray[np.float64]], draw: np.random.Generator) -> NDArray[np.float64]:
+    """Return the permutation p-value of each table of ranks, all of one shape."""
+    observed = [float((ranks.sum(0) ** 2).sum()) for ranks in tables]
+    hits, places = np.zeros(len(tables), np.int64), np.arange(tables[0].size).reshape(tables[0].shape)
+    for start in range(0, DRAWS, BLOCK):
+        order = draw.permuted(np.broadcast_to(places, (min(BLOCK, DRAWS - start), *places.shape)), axis=2)
+        for table, ranks in enumerate(tables):
+            rank_sums = ranks.ravel()[order].sum(1)
+            hits[table] += ((rank_sums**2).sum(1) >= observed[table] - 1e-9).sum()
+    return (hits + 1) / (DRAWS + 1)
+
+
+def _result(ranks: NDArray[np.float64], p: float, alpha: float) -> FriedmanResult:
+    blocks, methods = ranks.shape
+    difference = nemenyi(methods, blocks, alpha)
     variation = float(((ranks - (methods + 1) / 2) ** 2).sum())
     if variation == 0:
-        return FriedmanResult(ranks.mean(0), 0.0, 1.0, nemenyi(methods, blocks, alpha))
-    observed = float((ranks.sum(0) ** 2).sum())
-    draw = generator(0, "friedman") if rng is None else rng
-    rank_sums = draw.permuted(np.broadcast_to(ranks, (DRAWS, blocks, methods)), axis=2).sum(1)
-    hits = int(((rank_sums**2).sum(1) >= observed - 1e-9).sum())
-    excess = observed - blocks**2 * methods * (methods + 1) ** 2 / 4
-    return FriedmanResult(
-        ranks=ranks.mean(0),
-        statistic=(methods - 1) * excess / variation,
-        p=(hits + 1) / (DRAWS + 1),
-        critical_difference=nemenyi(methods, blocks, alpha),
-    )
+        return FriedmanResult(ranks.mean(0), 0.0, 1.0, difference)
+    excess = float((ranks.sum(0) ** 2).sum()) - blocks**2 * methods * (methods + 1) ** 2 / 4
+    return FriedmanResult(ranks.mean(0), (methods - 1) * excess / variation, p, difference)
 
 
 def nemenyi(methods: int, blocks: int, alpha: float = 0.05) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, NamedTuple, cast
 
 import numpy as np
@@ -177,12 +178,22 @@ def areas(rounds: DataFrame, metric: str = PRIMARY) -> DataFrame:
     import pandas as pd
 
     metric = chosen_metric(metric, rounds.columns)
-    rows = []
-    for name, cell in with_shared_start(rounds).groupby([*CURVE, "seed"], sort=False):
-        ordered = cell.sort_values("labeled")
-        whole = bool((ordered["status"] == "ok").all())
-        rows.append((*name, area_under_curve(ordered["labeled"], ordered[metric]) if whole else float("nan")))
-    return pd.DataFrame(rows, columns=[*CURVE, "seed", "area"])
+    rows = with_shared_start(rounds)
+    labeled, values = (rows[column].to_numpy(np.float64) for column in ("labeled", metric))
+    ok = (rows["status"] == "ok").to_numpy()
+    cells = []
+    for name, own in _cells(rows):
+        ordered = own[np.argsort(labeled[own], kind="stable")]
+        cells.append((*name, area_under_curve(labeled[ordered], values[ordered]) if ok[own].all() else float("nan")))
+    return pd.DataFrame(cells, columns=[*CURVE, "seed", "area"])
+
+
+def _cells(rows: DataFrame) -> Iterator[tuple[tuple[Any, ...], NDArray[np.int64]]]:
+    """Yield the name (init, query, learner, encoder, seed) of each cell, and the places of its rows in their order."""
+    columns = [*CURVE, "seed"]
+    number = rows.groupby(columns, sort=False).ngroup().to_numpy()
+    places = np.split(np.argsort(number, kind="stable"), np.cumsum(np.bincount(number)))[:-1]
+    return zip(rows[columns].drop_duplicates().itertuples(index=False, name=None), places, strict=True)
 
 
 class WeightedRows(NamedTuple):
@@ -229,15 +240,15 @@ def rows_by_cell(rounds: DataFrame, measure: str) -> dict[tuple[str, ...], dict[
             rows = rows[rows["round"] == 0].assign(query="").drop_duplicates([*CURVE, "seed"])
         else:
             rows = rows[(rows["round"] == rounds["round"].max()) & (rows["query"] != "")]
+    labeled, number = rows["labeled"].to_numpy(np.float64), rows["row"].to_numpy()
     found: dict[tuple[str, ...], dict[int, WeightedRows]] = {}
-    for key, cell in rows.groupby([*CURVE, "seed"], sort=False):
-        *curve, seed = cast("tuple[Any, ...]", key)
+    for (*curve, seed), own in _cells(rows):
         weights = np.ones(1)
         if measure == "area":
-            x = cell["labeled"].to_numpy(np.float64)
+            x = labeled[own]
             if len(x) < 2:
                 continue
             steps = np.diff(x)
             weights = (np.append(steps, 0) + np.append(0, steps)) / 2 / (x[-1] - x[0])
-        found.setdefault(tuple(curve), {})[int(seed)] = WeightedRows(cell["row"].to_numpy(), weights)
+        found.setdefault(tuple(curve), {})[int(seed)] = WeightedRows(number[own], weights)
     return found

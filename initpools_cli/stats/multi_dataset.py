@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from initpools_cli.core.types import DataFrame
-from initpools_cli.stats.friedman import friedman
+from initpools_cli.stats.friedman import friedman_all
 from initpools_cli.stats.metric_names import PRIMARY
 from initpools_cli.stats.paired import holm
 from initpools_cli.stats.verdict_text import p_value, setting
@@ -97,7 +97,9 @@ def across(sweeps: Sequence[DataFrame], metric: str = PRIMARY, measures: Sequenc
             values_of(rounds, metric, measure).groupby(["query", "learner", "init"], sort=False)["value"].mean()
             for rounds in sweeps
         ]
-        results += _ranked(pd.concat(means, axis=1, join="inner").dropna(), measure, "data sets")
+        shared = pd.concat(means, axis=1, join="inner").dropna()
+        blocks = [block for _, block in shared.groupby(["query", "learner"], sort=False)]
+        results += _ranked(blocks, measure, "data sets")
     return _corrected(results)
 
 
@@ -121,22 +123,23 @@ def over_seeds(rounds: DataFrame, metric: str = PRIMARY, measures: Sequence[str]
     for measure in measures:
         values = values_of(rounds, metric, measure)
         cells = values.groupby(["query", "learner", "init", "seed"], sort=False)["value"].mean().unstack("seed")
-        for _, block in cells.groupby(["query", "learner"], sort=False):
-            whole = block.dropna(how="all").dropna(axis="columns")
-            results += _ranked(whole, measure, "seeds") if whole.shape[1] > 1 else []
+        groups = cells.groupby(["query", "learner"], sort=False)
+        blocks = [block.dropna(how="all").dropna(axis="columns") for _, block in groups]
+        results += _ranked([block for block in blocks if block.shape[1] > 1], measure, "seeds")
     return _corrected(results)
 
 
-def _ranked(values: DataFrame, measure: str, unit: str) -> list[FriedmanRow]:
-    """Run Friedman's test for each query and learner; columns of `values` are blocks, rows (query, learner, init)."""
+def _ranked(tables: Sequence[DataFrame], measure: str, unit: str) -> list[FriedmanRow]:
+    """Run Friedman's test for each table of one query and learner; columns are blocks, rows (query, learner, init)."""
+    tables = [table for table in tables if len(table) > 1]
+    tests = friedman_all([table.to_numpy().T for table in tables])
     results = []
-    for (query, learner), block in values.groupby(["query", "learner"], sort=False):
-        if len(block) > 1:
-            test = friedman(block.to_numpy().T)
-            inits = [str(init) for init in block.index.get_level_values("init")]
-            ranks = dict(zip(inits, map(float, test.ranks), strict=True))
-            name = (measure, str(query), str(learner), block.shape[1], ranks)
-            results.append(FriedmanRow(*name, test.statistic, test.p, test.p, test.critical_difference, 1, unit))
+    for table, test in zip(tables, tests, strict=True):
+        query, learner, _ = table.index[0]
+        inits = [str(init) for init in table.index.get_level_values("init")]
+        ranks = dict(zip(inits, map(float, test.ranks), strict=True))
+        name = (measure, str(query), str(learner), table.shape[1], ranks)
+        results.append(FriedmanRow(*name, test.statistic, test.p, test.p, test.critical_difference, 1, unit))
     return results
 
 

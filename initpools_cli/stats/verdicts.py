@@ -13,7 +13,7 @@ from initpools_cli.stats.group_variance import METRICS, RightByGroup
 from initpools_cli.stats.intervals import bootstrap_t_intervals
 from initpools_cli.stats.learning_curves import CURVE, areas, complete_cells, with_shared_start
 from initpools_cli.stats.metric_names import PRIMARY, chosen_metric
-from initpools_cli.stats.paired import Paired, holm, paired
+from initpools_cli.stats.paired import Paired, holm, paired_all
 from initpools_cli.stats.power import seeds_to_detect, seeds_to_reject, smallest_p
 from initpools_cli.stats.split_error import EvaluatedImages, SplitError, over_groups, over_images
 from initpools_cli.stats.verdict import Verdict
@@ -81,7 +81,7 @@ def verdicts(
 
     metric = chosen_metric(metric, rounds.columns)
     pairs = [pair for measure in measures for pair in _pairs(rounds, against, metric, measure)]
-    results = [paired(pair.first, pair.second) for pair in pairs]
+    results = paired_all([(pair.first, pair.second) for pair in pairs])
     by_name = {(pair.name, pair.measure): each for pair, each in zip(pairs, results, strict=True)}
     count, errors = 0, [SplitError()] * len(pairs)
     if groups is not None and metric in METRICS:
