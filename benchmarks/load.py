@@ -51,14 +51,14 @@ INITS = (
     "maxherding",
     "usl",
     "activeft",
-    "zcore",
+    "facility-location",
 )
 QUERIES = (
     "random",
     "margin",
     "entropy",
     "least-confidence",
-    "var-ratio",
+    "tcm",
     "kcenter",
     "kmeans",
     "typiclust",
@@ -198,7 +198,7 @@ def loop(place, rounds=ROUNDS):
     """Rounds of one label each, in one process."""
     run, batch = place / "run", place / "next.csv"
     where = ["--run", run, "--quiet", "--threads", 1]
-    with contextlib.redirect_stdout(None):
+    with Path(os.devnull).open("w") as nowhere, contextlib.redirect_stdout(nowhere):
         command("embed", "pixels", "--dataset", "digits", *where)
         truth = pd.read_csv(run / "data/items.csv").query("split == 'train'").set_index("index")["class"]
         command("select-pool", "random", "--budget", 10, "-o", batch, *where)
@@ -222,7 +222,7 @@ def page(place, actions=ACTIONS):
 
     run = place / "run"
     where = ["--run", run, "--quiet", "--threads", 1]
-    with contextlib.redirect_stdout(None):
+    with Path(os.devnull).open("w") as nowhere, contextlib.redirect_stdout(nowhere):
         command("embed", "pixels", "--dataset", "digits", *where)
         command("select-pool", "random", "--budget", 500, *where)
     context = Common(run=run, quiet=True).start("dataset")
