@@ -11,8 +11,8 @@ from parts.text import number, table
 
 #: What the size of each part counts.
 UNITS = {"memmap": "rows", "folder": "images", "sweep": "cells", "loop": "rounds", "page": "actions"}
-#: The number of steps of a session for which processor seconds are given.
-STEPS = {"loop": 100, "page": 1_000}
+#: Processor seconds are given for one of so many parts of a session.
+SHARES = {"loop": 10, "page": 20}
 #: The commands that judge and draw a sweep, and the goal for their clock seconds.
 JUDGED, GOAL = ("compare load", "plot curves", "plot report"), 30
 
@@ -20,7 +20,7 @@ JUDGED, GOAL = ("compare load", "plot curves", "plot report"), 30
 def inputs() -> str:
     """Tabulate the seconds and the memory of commands on large inputs."""
     rows = _results()
-    rows = rows[~rows["part"].isin(STEPS)]
+    rows = rows[~rows["part"].isin(SHARES)]
     return table(
         ("command", "input", "clock, s", "processor, s", "memory, MiB"),
         (
@@ -52,12 +52,12 @@ def judged() -> str:
 def sessions() -> str:
     """Tabulate processor seconds, memory and open files at the start, in the middle and at the end of a session."""
     rows = _results()
-    rows = rows[rows["part"].isin(STEPS)]
+    rows = rows[rows["part"].isin(SHARES)]
     return table(
         ("session", "processor, s", "memory, MiB", "open files"),
         (
             (
-                f"{row.size:,} {UNITS[row.part]} (seconds for {STEPS[row.part]:,})",
+                f"{row.size:,} {UNITS[row.part]} (seconds for {row.size // SHARES[row.part]:,})",
                 _marks(row, "processor_seconds", "{:.1f}"),
                 _marks(row, "mib", "{:.0f}"),
                 _marks(row, "open_files", "{:.0f}"),
