@@ -16,7 +16,7 @@ from initpools_cli.core.reporter import Reporter
 from initpools_cli.core.rundir import Run
 from initpools_cli.steps.context import Context
 from initpools_cli.steps.embed import embed
-from initpools_cli.steps.pretrain import find_pretrained, pretrain
+from initpools_cli.steps.pretrain import find_encoder, pretrain
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ def find_preparation(suite: NamedSuite, entry: Data, place: SuiteContext, contex
     run, preparation = place.run(entry.name), Preparation()
     for each in pretrains_of(suite, entry):
         if not each.start or each.start in preparation.pretrains:
-            step = find_pretrained(_pretraining(suite, entry, each, place, context, preparation.pretrains))
+            step = find_encoder(_pretraining(suite, entry, each, place, context, preparation.pretrains))
             preparation.pretrains |= {} if step is None else {each.name: step.name}
     own = {each.name for each in suite.suite.pretrains}
     for encoder in _encoders(suite, entry):

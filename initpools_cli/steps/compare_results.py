@@ -32,7 +32,7 @@ def first_difference(old_path: Path, new_path: Path) -> str:
     All bytes are compared, except for the timings in ``log.csv``.
     """
     if old_path.name == "log.csv":
-        return _first_line(_untimed(old_path), _untimed(new_path))
+        return _first_line(_without_timings(old_path), _without_timings(new_path))
     if _same_bytes(old_path, new_path):
         return ""
     readers = {".npy": _arrays, ".npz": _arrays, ".safetensors": _tensors}
@@ -77,7 +77,7 @@ def _same_bytes(old_path: Path, new_path: Path, chunk: int = 1 << 20) -> bool:
     return True
 
 
-def _untimed(path: Path) -> bytes:
+def _without_timings(path: Path) -> bytes:
     import pandas as pd
 
     table = pd.read_csv(path, dtype=str, keep_default_na=False)

@@ -76,7 +76,7 @@ def _embed(
     if weights is not None:
         return embed_backbone(context, source, weights)
     if source in UNTRAINED and not context.settings.embed.patches:
-        return _untrained(context, source)
+        return _embed_untrained(context, source)
     if _is_backbone(context, source):
         return embed_backbone(context, source)
     if context.settings.embed.patches:
@@ -264,7 +264,7 @@ def _is_backbone(context: Context, source: str) -> bool:
     return is_backbone(source)
 
 
-def _untrained(context: Context, source: str) -> tuple[FinishedStep, bool]:
+def _embed_untrained(context: Context, source: str) -> tuple[FinishedStep, bool]:
     from initpools_cli.training.frozen_features import pca, pixels
 
     seed = {"seed": context.seed} if source == "pca" else {}

@@ -82,14 +82,14 @@ def embed_file(context: Context, path: Path, ids: Path | None = None, id_column:
     ):
         for split, indices in rows.items():
             blocks = float32_blocks(path, array, indices, named_rows(data.splits[split].paths, indices))
-            step.outcome[split] = list(write_rows(scratch / f"{split}.npy", _counted(blocks, bar), len(indices)))
+            step.outcome[split] = list(write_rows(scratch / f"{split}.npy", _with_progress(blocks, bar), len(indices)))
         step.outcome |= quality(context, step.id, scratch, f"Check that {path} is the right file.")
         step.outcome |= find_near_duplicates(context, step.id, scratch)
         step.outcome |= overlap_of_test(context, scratch, step.outcome)
     return FinishedStep(context.run, step.folder), True
 
 
-def _counted(blocks: Iterator[np.ndarray], bar: ProgressBar) -> Iterator[np.ndarray]:
+def _with_progress(blocks: Iterator[np.ndarray], bar: ProgressBar) -> Iterator[np.ndarray]:
     for block in blocks:
         bar.advance(len(block))
         yield block

@@ -78,7 +78,7 @@ def quality(context: Context, step: str, folder: Path, advice: str = ENCODER) ->
             report.warn(f"The linear probe on {step} has not converged: its accuracy is that of an unfinished fit.")
     report.say(f"{step}: {words}")
     if rank < collapse_below(most):
-        report.warn(_collapsed(f"The features of {step}", rank, most, advice))
+        report.warn(_collapse_warning(f"The features of {step}", rank, most, advice))
     return facts
 
 
@@ -130,7 +130,7 @@ def warn_of_collapse(context: Context, rows: list[dict[str, Any]], epochs: int, 
     last = rows[-1]
     if low and low[-1] is last and (len(low) == 1 or last["epoch"] == epochs):
         words = f"After epoch {last['epoch']} of {epochs} the features"
-        context.report.warn(_collapsed(words, last["rank"], most))
+        context.report.warn(_collapse_warning(words, last["rank"], most))
 
 
 def say_where_loss_stayed(context: Context, rows: list[dict[str, Any]]) -> None:
@@ -143,7 +143,7 @@ def say_where_loss_stayed(context: Context, rows: list[dict[str, Any]]) -> None:
         )
 
 
-def _collapsed(what: str, rank: float, most: int, advice: str = ENCODER) -> str:
+def _collapse_warning(what: str, rank: float, most: int, advice: str = ENCODER) -> str:
     from initpools_cli.training.feature_quality import collapse_below
 
     return (

@@ -161,7 +161,7 @@ class FileProvider(Provider):
             self._with_query_set(inputs)
         return inputs
 
-    def _labeled(self, strategy: StrategySpec) -> np.ndarray | None:
+    def _labeled_images(self, strategy: StrategySpec) -> np.ndarray | None:
         labeled = self.user.labeled
         if labeled is None:
             labeled = self._labels_as_labeled(strategy)

@@ -82,7 +82,7 @@ def pretrain(context: Context) -> tuple[FinishedStep, bool]:
         # Only rank 0 writes; the others wait until it has checked what an earlier attempt left, and then take part in
         # its training and read its checkpoints.
         fabric.barrier()
-        pretext, _ = _untrained(context, table, source)
+        pretext, _ = _build_task(context, table, source)
         _train(context, table, pretext, fabric, step.scratch / "work" / "checkpoint.pt")
         raise SystemExit(0)
     machine = context.machine.facts | {"processes": fabric.world_size}
@@ -93,7 +93,7 @@ def pretrain(context: Context) -> tuple[FinishedStep, bool]:
 
         rows: list[dict[str, Any]] = []
         dynamics = RunningStats(len(context.data.kept))
-        pretext, arrays = _untrained(context, table, source)
+        pretext, arrays = _build_task(context, table, source)
         _train(context, table, pretext, fabric, scratch / "work" / "checkpoint.pt", dynamics, rows)
         _write_log(scratch / "log.csv", rows)
         if pretext.one_loss:
@@ -112,7 +112,7 @@ def pretrain(context: Context) -> tuple[FinishedStep, bool]:
     return FinishedStep(context.run, step.folder), True
 
 
-def find_pretrained(context: Context) -> FinishedStep | None:
+def find_encoder(context: Context) -> FinishedStep | None:
     """Return the finished training of ``[pretrain]``, None if there is none."""
     return _pending(context)[2].finished
 
@@ -126,7 +126,7 @@ def _pending(context: Context) -> tuple[dict[str, Any], NeighborSource | None, P
     return table, source, context.run.step("pretrain", table["method"], table, checksums, force=context.force)
 
 
-def _untrained(
+def _build_task(
     context: Context, table: dict[str, Any], source: NeighborSource | None
 ) -> tuple[Pretext, dict[str, np.ndarray]]:
     """The task before training, and its input arrays."""

@@ -191,7 +191,7 @@ class Provider(ABC):
             strategy = strategy.for_multilabel()
         origins = knob_origins(self.origins, params, *tables)
         knobs = strategy.knobs(params, order or self.settings.select.order, origins)
-        labeled, candidates = self._labeled(strategy), self._candidates(strategy)
+        labeled, candidates = self._labeled_images(strategy), self._candidates(strategy)
         free = candidates if labeled is None else np.setdiff1d(candidates, labeled)
         refuse_none_left(len(free), len(candidates))
         inputs = self._find(strategy, params, origins, with_model, logits)
@@ -273,7 +273,7 @@ class Provider(ABC):
         """The arrays of a strategy; see `resolve`."""
 
     @abstractmethod
-    def _labeled(self, strategy: StrategySpec) -> np.ndarray | None:
+    def _labeled_images(self, strategy: StrategySpec) -> np.ndarray | None:
         """The images that are labeled already, (m,) int64, ascending; None without ``--labeled`` and ``--labels``.
 
         They are those of ``--labeled``, else of ``--labels``, unless the strategy itself reads the labels.

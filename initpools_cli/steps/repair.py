@@ -59,7 +59,7 @@ def repair(run: Run, flags: Mapping[str, Any], sets: Sequence[str], config: Path
     stored_facts = _stored_facts(run)
     facts = stored_facts or _facts_of_steps(steps) or _facts_of_commands(run, steps, flags, sets, config)
     if flags.get("dataset.name"):
-        facts = _facts_of_moved(run, facts, str(flags["dataset.name"]))
+        facts = _facts_with_source(run, facts, str(flags["dataset.name"]))
     identity = identity_of(facts, run)
     sums = {file: _sums(file, facts, () if stored_facts and "writes" in facts else steps) for file in (ITEMS, KEPT)}
     files = _files(run, identity, sums, report)
@@ -142,7 +142,7 @@ def _facts_of_commands(
     return Identity(absolute(table.dataset), table.run.seed, source).facts | {"version": version()}
 
 
-def _facts_of_moved(run: Run, facts: Mapping[str, Any], name: str) -> dict[str, Any]:
+def _facts_with_source(run: Run, facts: Mapping[str, Any], name: str) -> dict[str, Any]:
     """The same facts with the new path of a data set of files.
 
     Raises

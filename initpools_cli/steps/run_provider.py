@@ -233,7 +233,7 @@ class RunProvider(Provider):
                     str(array.shape[axis]),
                 )
 
-    def _labeled(self, strategy: StrategySpec) -> np.ndarray | None:
+    def _labeled_images(self, strategy: StrategySpec) -> np.ndarray | None:
         labeled, flag, file = self.user.labeled, "--labeled", self.files.labeled
         if labeled is None:
             labeled, flag, file = self._labels_as_labeled(strategy), "--labels", self.files.labels

@@ -163,20 +163,20 @@ class _Handler(BaseHTTPRequestHandler):
             raise Refused("Open the address that `initpools label` printed.")
 
     @property
-    def _requested(self) -> str:
+    def _route(self) -> str:
         return urlsplit(self.path).path.partition(self.server.token)[2].removeprefix("/")
 
     def _get(self) -> None:
-        kind, _, number = self._requested.partition("/")
+        kind, _, number = self._route.partition("/")
         if self.path == f"/{self.server.token}":
             # The page names its files relative to its own address.
             self._send(b"", "text/plain", HTTPStatus.PERMANENT_REDIRECT, {"Location": f"/{self.server.token}/"})
-        elif self._requested == "":
+        elif self._route == "":
             page = environment("initpools_cli.cli.labeler").get_template("page.html.j2")
             self._send(page.render(name=self.server.state.labeling.name).encode(), "text/html; charset=utf-8")
-        elif self._requested in FILES:
-            content = files("initpools_cli.cli.labeler").joinpath(self._requested).read_bytes()
-            self._send(content, f"{FILES[self._requested]}; charset=utf-8")
+        elif self._route in FILES:
+            content = files("initpools_cli.cli.labeler").joinpath(self._route).read_bytes()
+            self._send(content, f"{FILES[self._route]}; charset=utf-8")
         elif kind in ("image", "small"):
             self._send_picture(kind, number)
         else:
@@ -207,10 +207,10 @@ class _Handler(BaseHTTPRequestHandler):
             "similar": state.similar,
             "release": state.release,
         }
-        if self._requested not in actions:
-            raise MalformedMessage(self._requested)
+        if self._route not in actions:
+            raise MalformedMessage(self._route)
         try:
-            self._send_json(actions[self._requested](message))
+            self._send_json(actions[self._route](message))
         except InvalidClass as error:
             self._send_json({"error": str(error)}, HTTPStatus.UNPROCESSABLE_ENTITY)
         except UserError as error:
