@@ -127,7 +127,7 @@ def test_a_gpu_that_is_not_there_is_refused(initpools: Initpools, tmp_path, monk
         refused = initpools(*words, "--device", "cuda")
         assert refused.code == 2
         assert "run.device = 'cuda' is not available: torch" in refused.err
-        assert "README" in refused.err
+        assert "pytorch.org" in refused.err
         assert not refused.out
         assert not list(tmp_path.glob("runs/*/*"))
 

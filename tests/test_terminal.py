@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import Initpools
+from conftest import Initpools, on_one_thread
 from PIL import Image
 
 from initpools_cli.bench.suite import suite_names
@@ -53,7 +53,7 @@ def state(initpools: Initpools) -> dict:
 
 
 def typed(command: str) -> list[str]:
-    return [*shlex.split(command)[1:], "--threads", "1"]
+    return [*map(str, on_one_thread(shlex.split(command)[1:]))]
 
 
 def test_no_sweep_is_recommended_where_there_are_no_labels_to_measure_with(photos: Path, initpools: Initpools) -> None:
