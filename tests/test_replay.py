@@ -85,6 +85,14 @@ def test_every_step_gives_the_same_bytes_and_a_forged_result_is_found(run: Path,
     assert other.code == 2 and "step.toml: budget is 6, and 5 when it is replayed" in other.out
 
 
+def test_a_damaged_result_differs(run: Path, initpools: Initpools) -> None:
+    for damage in (lambda file: file.write_bytes(file.read_bytes()[:130]), Path.unlink):
+        damage(run / "pool/kcenter-b5-s0/represents.npy")
+        ended = initpools("verify", "pool/kcenter-b5-s0", "--replay")
+        line = "pool/kcenter-b5-s0\tdiffers\trepresents.npy has changed since it was written"
+        assert ended.code == 2 and line in ended.out.splitlines()
+
+
 def finished(run: Path) -> Callable[[str], str]:
     return lambda step: str(read_checked_toml(run / step / "step.toml", "")["finished"])
 

@@ -166,6 +166,10 @@ def _compare(step: FinishedStep, scratch: Run) -> Replay:
     for name in sorted(facts["writes"].keys() ^ again.facts["writes"].keys()):
         where = "is not written when the step is replayed" if name in facts["writes"] else "is missing"
         return Replay(step.id, "differs", f"{name} {where}")
+    for name, stored, _ in pairs:
+        # It may be unreadable, and `verify` says how to renew it.
+        if not stored.is_file() or checksum(stored) != facts["writes"][name]:
+            return Replay(step.id, "differs", f"{name} has changed since it was written")
     differing = [(name, difference) for name, old, new in pairs if (difference := first_difference(old, new))]
     if not differing:
         return Replay(step.id, "same")
