@@ -153,10 +153,13 @@ def test_a_report_has_pools_sweeps_and_verdicts_and_marks_what_is_lost(copied_ru
     assert "indices.npy is lost" in text and "coverage radius" not in text
     assert initpools(*sweep, "--seeds", "2", "--name", "whole").code == 0
     Path("runs/digits/al/little/rounds.csv").write_text("half a tab")
+    stamp = Path("runs/digits/pool/kcenter-b10-s0/step.toml")
+    stamp.write_text(stamp.read_text()[:-10])
     assert initpools("plot", "report", "-o", "r.html").code == 0
     text = text_of(copied_run / "r.html")
     assert "Sweep whole" in text and "Sweep little" not in text
     assert "al/little: runs/digits/al/little/rounds.csv was changed after it was written" in text
+    assert f", pool/kcenter-b10-s0, gallery: {stamp} is damaged" in text
 
 
 def test_a_report_begins_with_the_state_of_the_loop(copied_run: Path, initpools: Initpools) -> None:

@@ -90,6 +90,7 @@ def gather(request: PlotRequest) -> PlotData:
         for kind, why in EXCLUDED.items()
         if kind in plots
     ]
+    missing += _unread_steps(read_only)
     verdicts = findings.sweep_verdicts(read_only)
     scatters = _scatters_of_labels(read_only, request, missing)
     galleries = _galleries(read_only, request, missing)
@@ -119,6 +120,17 @@ def gather(request: PlotRequest) -> PlotData:
             "state": loop_sections.state(read_only),
         }
     )
+
+
+def _unread_steps(context: Context) -> list[str]:
+    """Name the steps that all sections leave out, as they are damaged or stale."""
+    found = []
+    for step in context.run.folders():
+        try:
+            step.require_fresh()
+        except UserError as error:
+            found.append(f"{step.id}: {error.fact} {error.remedy}")
+    return found
 
 
 def by_reason(missing: Iterable[str]) -> list[str]:
