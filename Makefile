@@ -162,10 +162,13 @@ $(VENV)-exports/.installed: Makefile
 test-exports: $(VENV)/.installed $(VENV)-exports/.installed
 	INITPOOLS_READER=$(abspath $(VENV)-exports)/bin/python $(BIN)/python -m pytest -m exports -rs tests/exports
 
-# One part of at most 90 minutes; run it again until it says that all is done. Only what failed is tried again.
+# One part of at most 90 minutes; run it again until it says that all is done. Only what failed is tried again. Where
+# there is a file system in memory, some tries are made on it, too.
 FAULTS ?=
+TRY_FAULTS = $(BIN)/python -m tests.faults --state runs/faults --minutes 90 -o benchmarks/results/faults.csv
 faults: $(VENV)/.installed
-	$(BIN)/python -m tests.faults --state runs/faults --minutes 90 -o benchmarks/results/faults.csv $(FAULTS)
+	$(TRY_FAULTS) $(FAULTS)
+	test ! -d /dev/shm || $(TRY_FAULTS) --place /dev/shm --each 2 $(FAULTS)
 
 # Every reader of files, with inputs near to good ones; those that break one are kept in tests/bad_input/corpus.
 FUZZ_SECONDS ?= 600

@@ -9,7 +9,7 @@ from parts.text import table
 
 #: What a row of the table sums, by the beginning of the fault's name.
 KINDS = {
-    "SIG": "signals at random moments",
+    "SIG": "signals at random moments, also at the start of Python",
     "killed": "a kill at a file call, or in the middle of a write",
     "no space": "a full disk",
     "over quota": "a full quota",

@@ -11,12 +11,13 @@ import contextlib
 import csv
 import json
 import os
+import random
 import shutil
 import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,7 @@ def main() -> int:
     _preload(asked.state)
     file, end = asked.state / STATE, time.monotonic() + 60 * asked.minutes
     done, left = _read(file), 0
-    with _folder() as root, file.open("a") as stream:
+    with _folder(asked.place) as root, file.open("a") as stream:
         os.environ |= environment_of(root / "try")
         for each in _plan(asked, root):
             if done.get(each.key) == []:
@@ -60,9 +61,9 @@ def main() -> int:
 
 
 @contextlib.contextmanager
-def _folder() -> Iterator[Path]:
+def _folder(place: Path | None) -> Iterator[Path]:
     """A temporary folder. One of `tempfile` would be removed at the end of each forked process, too."""
-    folder = Path(tempfile.mkdtemp(prefix="faults-"))
+    folder = Path(tempfile.mkdtemp(prefix="faults-", dir=place))
     try:
         yield folder
     finally:
@@ -76,6 +77,8 @@ def _arguments() -> Any:
     parser.add_argument("--kinds", default=",".join(KINDS), help=f"of {', '.join(KINDS)}")
     parser.add_argument("--commands", default=",".join(SCENARIOS), help="names of the first column, with commas")
     parser.add_argument("--thin", type=int, default=1, help="do one of N tries")
+    parser.add_argument("--each", type=int, default=0, help="do at most N tries of each fault and command")
+    parser.add_argument("--place", type=Path, help="where runs are made, such as /dev/shm; it is named in the table")
     parser.add_argument("-o", "--output", type=Path, help="CSV file of the table")
     return parser.parse_args()
 
@@ -98,10 +101,23 @@ def _plan(asked: Any, home: Path) -> Iterator[Try]:
     commands = [SCENARIOS[name] for name in SCENARIOS if name in _names(asked.commands)]
     number = 0
     for kind in asked.kinds.split(","):
-        for each in KINDS[kind](commands, home):
+        for each in _sample(KINDS[kind](commands, home), asked.each):
             number += 1
             if number % asked.thin == 0:
-                yield each
+                fault, *others = each.key
+                yield Try((f"{fault}, in {asked.place}" if asked.place else fault, *others), each.run)
+
+
+def _sample(tries: Iterable[Try], most: int) -> Iterator[Try]:
+    """At most some tries of each fault and command, always the same ones; with 0, all."""
+    groups: dict[tuple[str, ...], list[Try]] = {}
+    if not most:
+        yield from tries
+        return
+    for each in tries:
+        groups.setdefault(each.key[:2], []).append(each)
+    for key, group in groups.items():
+        yield from random.Random(" ".join(key)).sample(group, min(most, len(group)))
 
 
 def _names(text: str) -> set[str]:

@@ -14,12 +14,15 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+#: Those that commands handle.
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
 SOURCE = Path(__file__).with_name("preload.c")
 #: Kinds of calls, and what happens at the chosen one: the same numbers as in preload.c.
 CREATE, WRITE, SYNC, RENAME, REMOVE, MODE, OPEN, READ, NAME = (1 << bit for bit in range(9))
@@ -162,7 +165,7 @@ def fork(
     at: int = 0,
     root: Path | None = None,
 ) -> Child:
-    """Start a function in a forked process.
+    """Start a function in a forked process, where `SIGNALS` are blocked.
 
     Parameters
     ----------
@@ -181,17 +184,19 @@ def fork(
         (folder / name).touch()
     sys.stdout.flush()
     sys.stderr.flush()
+    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     pid = os.fork()
     if pid:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
         return Child(pid, folder)
     code = 70
     try:
         os.setsid()
         # A shell without job control starts commands in the background with SIGINT ignored.
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        for number, name, flags in ((0, "/dev/null", os.O_RDONLY), (1, "out", os.O_WRONLY), (2, "err", os.O_WRONLY)):
-            os.dup2(os.open(folder / name, flags | os.O_APPEND), number)
+        for number in SIGNALS:
+            signal.signal(number, signal.SIG_DFL)
+        for stream, name, flags in ((0, "/dev/null", os.O_RDONLY), (1, "out", os.O_WRONLY), (2, "err", os.O_WRONLY)):
+            os.dup2(os.open(folder / name, flags | os.O_APPEND), stream)
         report = os.open(folder / "at", os.O_WRONLY)
         os.chdir(cwd)
         known = preloaded()
@@ -220,6 +225,8 @@ def _code_of(act: Callable[[], int]) -> int:
     except BaseException:
         traceback.print_exc()
     with contextlib.suppress(BaseException):
+        # In this order; the first tells worker processes to end.
+        threading._shutdown()  # type: ignore[attr-defined]
         atexit._run_exitfuncs()
         sys.stdout.flush()
         sys.stderr.flush()
@@ -227,14 +234,27 @@ def _code_of(act: Callable[[], int]) -> int:
 
 
 def command(*words: object) -> Callable[[], int]:
-    """The function that runs a command line as its process does."""
+    """The function that runs a command line as its process does, once that handles signals."""
 
     def act() -> int:
-        from initpools_cli.cli.app import main
+        from initpools_cli.cli import app
 
         sys.argv = ["initpools", *map(str, words)]
-        main()
+        for number in SIGNALS:
+            signal.signal(number, app._stop)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+        app.main()
         return 0
+
+    return act
+
+
+def new_process(*words: object) -> Callable[[], int]:
+    """The function that runs a command line in a new process, which starts Python and imports everything."""
+
+    def act() -> int:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+        os.execv(sys.executable, [sys.executable, "-m", "initpools_cli", *map(str, words)])
 
     return act
 

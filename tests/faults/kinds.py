@@ -12,11 +12,12 @@ from pathlib import Path
 
 from initpools_cli.cli import app
 
-from .damage import files_of_run
+from .damage import DAMAGES, files_of_run, flip
 from .fork import CALL_FAULTS, preloaded
-from .scenarios import READERS, RUN, Scenario
+from .scenarios import READERS, RUN, Scenario, workers_at_once
 from .tries import (
     CIRCUMSTANCES,
+    FRESH,
     LOCKS,
     SILENT,
     Found,
@@ -34,6 +35,9 @@ from .tries import (
 
 #: Signals at random moments, for commands that are quick and that are slow.
 MOMENTS, SLOW_MOMENTS = 50, 15
+SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
+#: The first moments of a process, in seconds.
+EARLY = 0.3
 #: File calls of slow commands that are hit, for each fault.
 SLOW_CALLS = 40
 #: How often several processes are started at once.
@@ -92,28 +96,50 @@ def calls(commands: Sequence[Scenario], home: Path) -> Iterator[Try]:
 
 
 def signals(commands: Sequence[Scenario], home: Path) -> Iterator[Try]:
-    """Signals at random moments from the start to shortly after the end."""
+    """Signals at random moments from the start to shortly after the end, and also to all processes where some work."""
     for scenario in commands:
         ready = _ready(scenario, home)
-        for number in (signal.SIGKILL, signal.SIGTERM, signal.SIGINT):
+        for number in SIGNALS:
             moments = random.Random(f"{number.name} {scenario.name}")
             for each in range(SLOW_MOMENTS if scenario.slow else MOMENTS):
                 delay = moments.uniform(0, 1.1 * ready.seconds)
-                run = functools.partial(try_signal, ready, int(number), delay)
-                yield Try((number.name, scenario.name, f"moment {each}"), run)
+                yield Try(
+                    (number.name, scenario.name, f"moment {each}"), functools.partial(try_signal, ready, number, delay)
+                )
+                if scenario.patch is workers_at_once:
+                    run = functools.partial(try_signal, ready, number, delay, all_at_once=True)
+                    yield Try((f"{number.name} to all processes", scenario.name, f"moment {each}"), run)
+
+
+def early_signals(commands: Sequence[Scenario], home: Path) -> Iterator[Try]:
+    """Signals in the first moments of a new process, which also imports everything."""
+    for scenario in commands:
+        if scenario.reads_messages:
+            continue
+        ready = _ready(scenario, home)
+        for number in SIGNALS:
+            moments = random.Random(f"early {number.name} {scenario.name}")
+            for each in range(SLOW_MOMENTS if scenario.slow else MOMENTS):
+                run = functools.partial(try_signal, ready, number, moments.uniform(0, EARLY), fresh=True)
+                yield Try((f"{number.name} in the first {1000 * EARLY:.0f} ms", scenario.name, f"moment {each}"), run)
 
 
 def damage(commands: Sequence[Scenario], home: Path) -> Iterator[Try]:
     """Every file of a finished run, damaged, and every command that reads some of them."""
-    names = {scenario.name.partition(",")[0].partition(" ")[0] for scenario in commands}
+    names = {scenario.words[0] for scenario in commands}
     for scenario in READERS.values():
-        if scenario.name.partition(",")[0].partition(" ")[0] not in names | {"compare"}:
+        if scenario.words[0] not in names:
             continue
         ready = _ready(scenario, home)
-        files = [file.relative_to(ready.base).as_posix() for file in files_of_run(ready.base / "work" / RUN)]
-        for how, fault in (("flip", "a flipped bit"), ("cut", "a truncated file"), ("lose", "a missing file")):
-            for path in files:
-                yield Try((fault, scenario.name, path), functools.partial(try_damage, ready, how, path))
+        for file in files_of_run(ready.base / "work" / RUN):
+            path = file.relative_to(ready.base).as_posix()
+            place = random.Random(f"{scenario.name} {path}").randrange(file.stat().st_size)
+            for fault, act in (
+                ("a flipped bit", functools.partial(flip, place=place)),
+                ("a truncated file", DAMAGES["cut"]),
+                ("a missing file", DAMAGES["lose"]),
+            ):
+                yield Try((fault, scenario.name, path), functools.partial(try_damage, ready, act, path))
 
 
 def together(commands: Sequence[Scenario], home: Path) -> Iterator[Try]:
@@ -133,13 +159,16 @@ def circumstances(commands: Sequence[Scenario], home: Path) -> Iterator[Try]:
     for scenario in commands:
         ready = _ready(scenario, home)
         for name in CIRCUMSTANCES:
-            if scenario.reads_messages and name in SILENT:
+            if scenario.reads_messages and name in SILENT | FRESH:
+                continue
+            if name == "unwritable home" and preloaded() is None:
                 continue
             yield Try((name, scenario.name), functools.partial(try_circumstance, ready, name))
 
 
 KINDS: dict[str, Callable[[Sequence[Scenario], Path], Iterator[Try]]] = {
     "signals": signals,
+    "early": early_signals,
     "calls": calls,
     "damage": damage,
     "together": together,

@@ -66,6 +66,7 @@ def write_data(folder: Path) -> None:
     np.savez(folder / "images.npz", **arrays, test_images=images[48:], test_labels=classes[48:])
     rows = "".join(f"{index},{index % 2}\n" for index in range(12))
     (folder / "labels.csv").write_text("index,label\n" + rows)
+    (folder / "more.csv").write_text("index,label\n" + rows + "12,0\n13,1\n")
 
 
 def _photos(*names: str) -> Callable[[], None]:
@@ -80,11 +81,20 @@ def _photos(*names: str) -> Callable[[], None]:
     return write
 
 
-def _workers_at_once() -> None:
+def workers_at_once() -> None:
     """Start worker processes however little work is left."""
     from initpools_cli.sweeps import executors
 
     executors.MIN_SECONDS = 0.0
+
+
+def _leave_over() -> None:
+    """Leave what killed commands leave."""
+    for name in ("pool/half/digest", "pool/half/work/a.npz", "pool/half.lock"):
+        path = RUN / ".partial" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("{}")
+    (RUN / "data/.items.csv.tmp").touch()
 
 
 def _lose_run_toml() -> None:
@@ -101,8 +111,8 @@ def _click_through() -> None:
             time.sleep(0.01)
             address = re.search(r"http://127.0.0.1:(\d+)/([\w-]+)/", notes.read_text())
         try:
-            indices = np.load(RUN / "pool/random-b4-s0/indices.npy")
-            for number, index in enumerate(indices.tolist(), 1):
+            rows = (RUN / "pool/random-b4-s0/items.csv").read_text().splitlines()[1:]
+            for number, index in enumerate((int(row.split(",")[1]) for row in rows), 1):
                 message = {"window": "a", "number": number, "do": "label", "index": index, "label": str(index % 2)}
                 if act(int(address[1]), address[2], message) == 200:
                     with notes.with_name("saved").open("a") as stream:
@@ -115,7 +125,10 @@ def _click_through() -> None:
 
 _EMBED = ["embed", "pixels", "--dataset", "images.npz"]
 _POOL = ["select-pool", "kcenter", "--budget", "4"]
+_RANDOM = ["select-pool", "random", "--budget", "4"]
+_PRETRAIN = ["pretrain", "simclr", "--dataset", "images.npz", *_TINY]
 _ROUND = ["al-run", "--labels", "labels.csv", "--next", "next.csv", "--query", "random", "--budget", "3"]
+_NAMED_SWEEP = ["al-run", *_SWEEP, "--seeds", "6", "--threads", "1", "--name", "sweep"]
 
 SCENARIOS = {
     each.name: each
@@ -135,43 +148,74 @@ SCENARIOS = {
         Scenario("export", ["export", "csv", "-o", "exported.csv"], [_EMBED, _ROUND]),
         Scenario("export to a folder", ["export", "class-copies", "-o", "exported"], [_EMBED, _ROUND]),
         Scenario("plot", ["plot", "histogram"], [_EMBED, _POOL, ["score", "typicality"]]),
+        Scenario("plot a sweep", ["plot", "curves", "-o", "curves.html"], [_EMBED, _NAMED_SWEEP]),
+        Scenario("compare pools", ["compare", "kcenter-b4-s0", "random-b4-s0"], [_EMBED, _POOL, _RANDOM]),
+        Scenario("compare a sweep", ["compare", "sweep"], [_EMBED, _NAMED_SWEEP]),
+        Scenario("list", ["list", "strategies"]),
+        Scenario("clean", ["clean", "--unfinished"], [_EMBED, _POOL], _leave_over),
         Scenario("repair", ["repair", "--run", str(RUN)], [_EMBED], _lose_run_toml),
         Scenario("verify", ["verify"], [_EMBED, _POOL]),
         Scenario("status", ["status"], [_EMBED, _POOL]),
-        Scenario("pretrain", ["pretrain", "simclr", "--dataset", "images.npz", *_TINY], slow=True),
-        Scenario("embed a pretrain", ["embed", "simclr"], [["pretrain", "simclr", "--dataset", "images.npz", *_TINY]],
-                 slow=True),
+        Scenario("pretrain", _PRETRAIN, slow=True),
+        Scenario("embed a pretrain", ["embed", "simclr"], [_PRETRAIN], slow=True),
+        Scenario("score a pretrain", ["score", "simclr", "-o", "losses.npy"], [_PRETRAIN], slow=True),
         Scenario("al-run", ["al-run", *_SWEEP, "--seeds", "2", "--threads", "1"], [_EMBED], slow=True),
         Scenario("al-run, two processes", ["al-run", *_SWEEP, "--seeds", "4", "--threads", "2"], [_EMBED],
-                 patch=_workers_at_once, slow=True),
+                 patch=workers_at_once, slow=True),
     )
 }  # fmt: skip
 
 _FINISHED = [
+    _PRETRAIN,
+    ["embed", "simclr"],
+    ["score", "simclr"],
     _EMBED,
     _POOL,
-    ["select-pool", "random", "--budget", "4"],
+    _RANDOM,
     ["score", "typicality"],
     ["rank", "random"],
+    ["rank", "typiclust"],
     _ROUND,
-    ["al-run", *_SWEEP, "--seeds", "6", "--threads", "1", "--name", "sweep"],
+    _NAMED_SWEEP,
 ]
 #: Commands that read the files of a finished run.
 READERS = {
     each.name: each
     for each in (
-        Scenario("select-pool", ["select-pool", "kmeans", "--budget", "3"], _FINISHED),
+        Scenario("status", ["status"], _FINISHED),
+        Scenario("list", ["list", "strategies"], _FINISHED),
+        Scenario("verify", ["verify"], _FINISHED),
+        Scenario("verify --replay", ["verify", "--replay", "pool/kcenter-b4-s0"], _FINISHED),
+        Scenario("repair", ["repair", "--run", str(RUN)], _FINISHED),
+        Scenario("clean", ["clean"], _FINISHED),
+        Scenario("pretrain, done", _PRETRAIN, _FINISHED),
         Scenario("embed, done", ["embed", "pixels"], _FINISHED),
+        Scenario("embed a pretrain, done", ["embed", "simclr"], _FINISHED),
+        Scenario("embed a pretrain --force", ["embed", "simclr", "--force"], _FINISHED, slow=True),
         Scenario("score, done", ["score", "typicality"], _FINISHED),
+        Scenario("score", ["score", "outlier"], _FINISHED),
+        Scenario("select-pool", ["select-pool", "kmeans", "--budget", "3"], _FINISHED),
+        Scenario("select-pool of a pretrain", ["select-pool", "typiclust", "--budget", "3", "--from", "simclr"],
+                 _FINISHED),
+        Scenario("select-pool by scores", ["select-pool", "typicality", "--budget", "3"], _FINISHED),
         Scenario("rank, done", ["rank", "random"], _FINISHED),
+        Scenario("rank", ["rank", "typiclust", "--from", "simclr"], _FINISHED),
         Scenario("compare pools", ["compare", "kcenter-b4-s0", "random-b4-s0"], _FINISHED),
+        Scenario("compare rankings", ["compare", "rank/random", "rank/typiclust"], _FINISHED),
         Scenario("compare a sweep", ["compare", "sweep"], _FINISHED),
         Scenario("export", ["export", "csv", "-o", "exported.csv"], _FINISHED),
+        Scenario("label", ["label", "--no-browser", "--classes", "0,1", "--batch", "random-b4-s0"], _FINISHED,
+                 patch=_click_through, reads_messages=True),
         Scenario("plot", ["plot", "histogram", "-o", "plot.html"], _FINISHED),
-        Scenario("status", ["status"], _FINISHED),
-        Scenario("verify", ["verify"], _FINISHED),
+        Scenario("plot scores", ["plot", "scores", "-o", "plot.html"], _FINISHED, slow=True),
+        Scenario("plot a sweep", ["plot", "curves", "-o", "plot.html"], _FINISHED, slow=True),
+        Scenario("plot a report", ["plot", "report", "-o", "plot.html"], _FINISHED, slow=True),
+        Scenario("al-run, done", _NAMED_SWEEP, _FINISHED),
+        Scenario("al-run", ["al-run", *_SWEEP, "--seeds", "1", "--threads", "1", "--from", "simclr"], _FINISHED,
+                 slow=True),
+        Scenario("al-run --labels", [*_ROUND[:2], "more.csv", *_ROUND[3:]], _FINISHED, slow=True),
     )
-}
+}  # fmt: skip
 
 
 def environment_of(root: Path) -> dict[str, str]:

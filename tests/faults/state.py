@@ -10,6 +10,8 @@ from pathlib import Path, PurePosixPath
 
 #: Lines of run.toml and step.toml that differ: stamps, and the command line, which may have --force.
 _DIFFERS = re.compile(rb"^(checksum|started|finished|git_commit|command) = .*\n", re.MULTILINE)
+#: A table of step.toml that differs: how long parts of a sweep took.
+_SECONDS = re.compile(rb"^\[outcome\.seconds\]\n(?:[^\[].*\n)*", re.MULTILINE)
 #: The checksums in run.toml of files that are about to be replaced: both versions of them are whole.
 _REPLACING = re.compile(rb"\n\[replacing\]\n(?:[^\[].*\n)*")
 #: A column of log.csv that differs.
@@ -42,7 +44,7 @@ def unsaved(root: Path, saved: Sequence[str]) -> list[str]:
 def _content(file: Path) -> bytes:
     content = file.read_bytes()
     if file.name in ("run.toml", "step.toml"):
-        return _DIFFERS.sub(b"", re.sub(rb'^("log.csv" = ).*$', rb"\1", content, flags=re.MULTILINE))
+        return _SECONDS.sub(b"", _DIFFERS.sub(b"", re.sub(rb'^("log.csv" = ).*$', rb"\1", content, flags=re.MULTILINE)))
     if file.name == "log.csv" and _SPEED.encode() in content:
         rows = [{**row, _SPEED: ""} for row in csv.DictReader(io.StringIO(content.decode()))]
         return repr(rows).encode()

@@ -20,7 +20,16 @@ ROOT = Path(__file__).parent.parent.parent
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_a_part_of_the_long_form(tmp_path: Path) -> None:
-    words = ["--state", tmp_path, "--commands", "select-pool, a new run", "--kinds", "signals,calls", "--thin", "120"]
+    words = [
+        "--state",
+        tmp_path,
+        "--commands",
+        "select-pool, a new run",
+        "--kinds",
+        "signals,early,calls",
+        "--thin",
+        "120",
+    ]
     command = [sys.executable, "-m", "tests.faults", *words, "-o", tmp_path / "faults.csv"]
     ended = subprocess.run(list(map(str, command)), cwd=ROOT, capture_output=True, text=True, check=False)
     assert ended.returncode == 0, (ended.stdout, ended.stderr)

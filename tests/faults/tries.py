@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 import re
 import resource
 import shutil
+import signal
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from .damage import DAMAGES
-from .fork import CALL_FAULTS, CallFault, Child, Ended, command, fork
+from .fork import CALL_FAULTS, CallFault, Child, Ended, command, fork, new_process
 from .scenarios import Scenario, write_base
 from .state import Snapshot, different, extra, missing, snapshot, torn, unsaved
 
@@ -22,6 +23,8 @@ from .state import Snapshot, different, extra, missing, snapshot, torn, unsaved
 PROBLEMS = ("lost", "torn", "traceback", "leftover")
 #: Files that a command may fail to write and still succeed, without a message: no result depends on them.
 CONVENIENCES = re.compile(r"(runs/\.last|stamps\.json)$")
+#: In a traceback: the program itself had started, and not only Python.
+IN_MAIN = re.compile(r'initpools_cli/cli/app\.py", line \d+, in main')
 #: Seconds within which the workers of a killed process have to end.
 PATIENCE = 5.0
 #: What was found, and where: ``("torn", "work/runs/x/pool/…")``.
@@ -68,15 +71,32 @@ class Ready:
         shutil.rmtree(self.root, ignore_errors=True)
         shutil.copytree(self.base, self.root, symlinks=True)
 
-    def start(self, fault: CallFault | None = None, at: int = 0, prepare: Callable[[], object] = lambda: None) -> Child:
-        """Start the command, after `prepare` in its process."""
+    def start(
+        self,
+        fault: CallFault | None = None,
+        at: int = 0,
+        prepare: Callable[[], object] = lambda: None,
+        below: str = "",
+        fresh: bool = False,
+    ) -> Child:
+        """Start the command.
+
+        Parameters
+        ----------
+        prepare : callable
+            What is done before it in its process.
+        below : str
+            The folder below `root` of which file calls are counted; default: all of it.
+        fresh : bool
+            Start Python, too, which imports everything; without the patch of the scenario.
+        """
 
         def act() -> int:
             self.scenario.patch()
             prepare()
-            return command(*self.scenario.words)()
+            return (new_process if fresh else command)(*self.scenario.words)()
 
-        return fork(act, self.work, self.notes, fault, at, self.root)
+        return fork(act, self.work, self.notes, fault, at, self.root / below)
 
 
 def make_ready(scenario: Scenario, home: Path) -> Ready:
@@ -124,18 +144,28 @@ def try_call(ready: Ready, name: str, at: int) -> Found:
 # ---- signals
 
 
-def try_signal(ready: Ready, number: int, delay: float) -> Found:
-    """Send a signal some seconds after the start."""
+def try_signal(
+    ready: Ready, number: signal.Signals, delay: float, fresh: bool = False, all_at_once: bool = False
+) -> Found:
+    """Send a signal some seconds after the start, to the process or, as Ctrl-C does, to its workers, too."""
     ready.restore()
-    child = ready.start()
+    child = ready.start(fresh=fresh)
     end = time.monotonic() + delay
     while child.running() and time.monotonic() < end:
         time.sleep(0.001)
     if child.status is None:
-        os.kill(child.pid, number)
+        # Before the process is the leader of its group, the group is not there.
+        with contextlib.suppress(ProcessLookupError):
+            (os.killpg if all_at_once else os.kill)(child.pid, number)
     ended = child.wait()
     found = wait_for_workers(child)
-    return found + judge(ready, ended, (0, -9) if number == 9 else (0, 128 + number))
+    codes = [0, -9] if number == signal.SIGKILL else [0, 128 + number]
+    # Before Python comes to the program, it ends in its own way.
+    if fresh and (ended.code, ended.err) == (-number, ""):
+        codes = [-number]
+    elif fresh and ended.err.endswith("KeyboardInterrupt\n") and not IN_MAIN.search(ended.err):
+        ended, codes = replace(ended, err=""), [1, -number]
+    return found + judge(ready, ended, codes)
 
 
 def wait_for_workers(child: Child) -> Found:
@@ -151,21 +181,32 @@ def wait_for_workers(child: Child) -> Found:
 # ---- damaged files
 
 
-def try_damage(ready: Ready, how: str, path: str) -> Found:
-    """Damage a file of a finished run: it is refused by name, or not read."""
+def try_damage(ready: Ready, damage: Callable[[Path], object], path: str) -> Found:
+    """Damage a file of a finished run: it is refused by name, and nothing changes; or it is not read."""
     ready.restore()
-    DAMAGES[how](ready.root / path)
+    damage(ready.root / path)
     ended = ready.start().wait()
     said = ended.out + ended.err
-    named = any(name in said for name in (Path(path).name, *_steps_of(path)))
-    if ended.code == 2 and named and "Traceback" not in said:
-        return []
-    if ended.code != 0:
-        return [("traceback", f"exit {ended.code} with a damaged {path}: {said[-300:]}")]
+    name = Path(path).name
+    named = any(each in said for each in (name, *_steps_of(path)))
+    # `repair` moves a step that has no whole step.toml.
     now = snapshot(ready.root)
-    if ended.out != ready.out and not named:
-        return [("lost", f"another result with a damaged {path}")]
-    return [("lost", f"{each} with a damaged {path}") for each in different(now, ready.want) if each != path]
+    kept = {each.replace("/damaged/", "/"): content for each, content in now.items()} | now
+    want = ready.before if ended.code else ready.want
+    found = [
+        ("lost", f"{each} with a damaged {path}")
+        for each in different(kept, want)
+        if each != path
+        and not CONVENIENCES.search(each)
+        # The report says what is not in it, and why.
+        and kept.get(each, b"").count(name.encode()) <= want[each].count(name.encode())
+    ]
+    if not named and (ended.code or ended.out != ready.out):
+        found.append(("lost", f"another result, and no name, with a damaged {path}: {said[-300:]}"))
+    # `verify` lists what is damaged as its result.
+    if ended.code == 2 and ended.out and "Traceback" not in ended.err:
+        return found
+    return found + judge_ending(ended, (0, 2))
 
 
 def _steps_of(path: str) -> list[str]:
@@ -242,6 +283,10 @@ def _closed(number: int) -> Callable[[], None]:
     return lambda: os.close(number)
 
 
+def _ascii() -> None:
+    os.environ |= {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+
+
 def _full(number: int) -> Callable[[], None]:
     return lambda: os.dup2(os.open("/dev/full", os.O_WRONLY), number) and None
 
@@ -258,10 +303,17 @@ def _earlier() -> None:
     from initpools_cli.core import rundir
 
     rundir._now = lambda: "2001-01-01T00:00:00.000000Z"
+    later = time.time() + 24 * 3600
+    for file in Path.cwd().parent.rglob("*"):
+        os.utime(file, (later, later))
 
 
 def _no_home() -> None:
     os.environ |= {"INITPOOLS_DATA": "", "HOME": "/proc/home", "XDG_CACHE_HOME": "/proc/home"}
+
+
+def _usual_cache() -> None:
+    os.environ |= {"INITPOOLS_DATA": "", "XDG_CACHE_HOME": ""}
 
 
 def _no_folder() -> None:
@@ -279,6 +331,7 @@ _LIMITS = {f"no file above {size} bytes": size for size in (1, 500, 2000)}
 #: Circumstances in which nothing can be read of what a command says.
 SILENT = {"closed messages", "full messages", *_LIMITS}
 CIRCUMSTANCES: dict[str, tuple[Callable[[], None], tuple[int, ...]]] = {
+    "closed input": (_closed(0), (0,)),
     "closed output": (_closed(1), (0, 2)),
     "closed messages": (_closed(2), (0,)),
     "full output": (_full(1), (0, 2)),
@@ -287,15 +340,20 @@ CIRCUMSTANCES: dict[str, tuple[Callable[[], None], tuple[int, ...]]] = {
     "clock set back": (_earlier, (0,)),
     "no home": (_no_home, (0, 2)),
     "removed working folder": (_no_folder, (2,)),
+    "unwritable home": (_usual_cache, (0, 2)),
     "20 columns": (_narrow, (0,)),
+    "LC_ALL=C": (_ascii, (0,)),
 }
+#: Those that Python finds at its start.
+FRESH = {"LC_ALL=C"}
 
 
 def try_circumstance(ready: Ready, name: str) -> Found:
     """Run the command in unusual circumstances, and then as usual."""
     prepare, codes = CIRCUMSTANCES[name]
     ready.restore()
-    ended = ready.start(prepare=prepare).wait()
+    home = {"fault": CALL_FAULTS["read-only (EROFS)"], "at": 1, "below": "home"} if name == "unwritable home" else {}
+    ended = ready.start(prepare=prepare, fresh=name in FRESH, **home).wait()
     if name in _LIMITS and len(ended.err) >= _LIMITS[name]:
         # The file of the messages ended there, too.
         ended = replace(ended, err="error: cut\ncut" if ended.code == 2 else "")
