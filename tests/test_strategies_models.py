@@ -192,8 +192,9 @@ def test_dcom_turns_from_density_to_uncertainty_as_more_is_covered():
 
 
 def plain_centers(patches, count):
-    """The centers of one image: k-means from patches far apart."""
-    patches = patches.astype(np.float64)
+    """The centers of one image: k-means from patches far apart, without patches of zeros."""
+    patches = patches[patches.any(axis=1)].astype(np.float64)
+    count = min(count, len(patches))
     if count == 1:
         return patches.mean(axis=0, keepdims=True)
     found = [patches[((patches - patches.mean(axis=0)) ** 2).sum(axis=1).argmax()]]
@@ -213,36 +214,42 @@ def plain_centers(patches, count):
     st.sampled_from(["cosine", "l2"]),
     st.sampled_from(["distance", "farthest"]),
     st.booleans(),
+    st.booleans(),
 )
-def test_freesel_equals_its_plain_definition(seed, count, distance, sampling, has_labeled):
+def test_freesel_equals_its_plain_definition(seed, count, distance, sampling, has_labeled, has_zeros):
     rng = np.random.default_rng(seed)
     patches = rng.normal(size=(int(rng.integers(3, 20)), 5, 4)) + 0.5
+    if has_zeros:
+        # Often fewer patches are left than there are patterns.
+        patches *= (np.arange(5)[:, None] == 2) | (rng.random((len(patches), 5, 1)) < 0.3)
     patches[-1] = patches[0]
     labeled = [1] if has_labeled else []
     n, budget = len(patches), int(rng.integers(1, len(patches) - len(labeled) + 1))
-    found = np.array([plain_centers(image, count) for image in patches])
-    flat = found / np.linalg.norm(found, axis=2, keepdims=True) if distance == "cosine" else found
+    found = [plain_centers(image, count) for image in patches]
+    owner, flat = np.repeat(np.arange(n), [len(each) for each in found]), np.concatenate(found)
+    if distance == "cosine":
+        flat /= np.linalg.norm(flat, axis=1, keepdims=True)
     draws, chosen, picks = generator(3, "freesel"), list(labeled), []
     while len(picks) < budget:
         number = draws.random()
-        gaps = np.full((n, count), np.inf)
+        gaps = np.full(len(flat), np.inf)
         for image in chosen:
-            squared = ((flat[:, :, None] - flat[image]) ** 2).sum(axis=3).min(axis=2)
+            squared = ((flat[:, None] - flat[owner == image]) ** 2).sum(axis=2).min(axis=1)
             gaps = np.minimum(gaps, squared / 2 if distance == "cosine" else np.sqrt(squared))
-        gaps[chosen] = 0
+        gaps[np.isin(owner, chosen)] = 0
         gaps[gaps < 1e-9] = 0
         if np.isinf(gaps).any() or not gaps.any():
-            gaps = np.repeat(~np.isin(np.arange(n), chosen)[:, None], count, axis=1) * 1.0
+            gaps = ~np.isin(owner, chosen) * 1.0
         elif sampling == "farthest":
             farthest = gaps >= gaps.max() * (1 - 1e-6)
             # What differs by no more than float32 rounds may go either way; what is the same goes to the lower index.
             assume(np.ptp(gaps[farthest]) <= 1e-12 * gaps.max())
             gaps = farthest * 1.0
             number = 0.0
-        total = np.cumsum(gaps.ravel() ** 2)
-        at = min(int(np.searchsorted(total, number * total[-1], side="right")), np.flatnonzero(gaps.ravel())[-1])
-        picks.append(at // count)
-        chosen.append(at // count)
+        total = np.cumsum(gaps**2)
+        at = min(int(np.searchsorted(total, number * total[-1], side="right")), np.flatnonzero(gaps)[-1])
+        picks.append(owner[at])
+        chosen.append(owner[at])
     knobs = {"patterns": count, "distance": distance, "sampling": sampling}
     selection = pick("freesel", {"patches": patches}, labeled, budget, seed=3, **knobs)
     assert selection.indices.tolist() == picks
@@ -252,8 +259,10 @@ def test_freesel_equals_its_plain_definition(seed, count, distance, sampling, ha
 def test_the_centers_of_many_images_are_those_of_each(count):
     patches = np.random.default_rng(1).normal(size=(30, 4, 3)) + 100
     patches[3, 1] = patches[3, 2]
-    for image, found in zip(patches, centers(patches, count), strict=True):
+    means, exists = centers(patches, count)
+    for image, found in zip(patches, means, strict=True):
         np.testing.assert_allclose(found, plain_centers(image, count))
+    assert exists.all()
 
 
 # ---- class-balanced, and what is refused

@@ -34,20 +34,20 @@ def freesel(
 
     Each pattern is drawn with probability proportional to its squared distance from the nearest pattern of a selected
     image, and its image is selected with all its patterns; the first is drawn uniformly. The paper uses one pattern per
-    image for classification, five for detection. Deviations: all patches are used, where the paper keeps those with
-    half of a transformer's attention: networks return their patch tokens, but not the attention, which fused kernels
-    never store; k-means starts from patches far apart instead of random ones, so that only the draws depend on the
-    seed.
+    image for classification, five for detection, of the patches with half of the class token's attention:
+    ``embed.attention = 0.5`` writes zeros for the others. Patches of zeros are left out, and an image with fewer others
+    than patterns has one pattern for each. Deviation: k-means starts from patches far apart instead of random ones, so
+    that only the draws depend on the seed.
 
     Parameters
     ----------
     patches : (n, p, d) float
-        Features of p patches of each image, such as the last patch tokens of a transformer.
+        Features of p patches of each image, such as the last patch tokens of a transformer; zeros: left out.
     labeled : (m,) int64
     budget : int
     rng : numpy.random.Generator
     patterns : int
-        Number of patterns per image, at most p.
+        Number of patterns per image, at most its patches.
     distance : {"cosine", "l2"}
         1 − cos, or Euclidean.
     sampling : {"distance", "farthest"}
@@ -60,11 +60,11 @@ def freesel(
     """
     n = len(patches)
     count = min(patterns, patches.shape[1])
-    of_images = np.concatenate(map_blocks(lambda span: centers(patches[span], count), n, ROWS))
+    blocks = map_blocks(lambda span: centers(patches[span], count), n, ROWS)
+    of_images, free = (np.concatenate(parts) for parts in zip(*blocks, strict=True))
     flat = as_embeddings(of_images.reshape(n * count, -1), distance == "cosine", "patches")
     groups = flat.reshape(n, count, -1)
     sq_distances = np.full(n * count, np.inf)
-    free = np.ones(n, bool)
     free[labeled] = False
     if len(labeled):
         sq_distances = nearest_squared(flat, groups[labeled].reshape(-1, flat.shape[1]))[1]
@@ -72,7 +72,7 @@ def freesel(
     for place in range(budget):
         # For unit vectors the squared Euclidean distance is twice the cosine distance.
         gaps = sq_distances / 2 if distance == "cosine" else np.sqrt(sq_distances)
-        at = draw(np.where(np.repeat(free, count), gaps, 0), np.repeat(free, count), sampling, rng)
+        at = draw(np.where(free.ravel(), gaps, 0), free.ravel(), sampling, rng)
         picks[place], scores[place] = at // count, gaps[at]
         free[at // count] = False
         sq_distances = nearest_squared(flat, groups[at // count], sq_distances)[1]
@@ -95,8 +95,8 @@ def draw(gaps: NDArray[np.float64], free: NDArray[np.bool_], sampling: str, rng:
     return min(at, int(np.flatnonzero(gaps)[-1]))
 
 
-def centers(patches: NDArray[Any], count: int) -> NDArray[np.float64]:
-    """Compute the k-means centers of each image's patches.
+def centers(patches: NDArray[Any], count: int) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Compute the k-means centers of each image's patches, without those of zeros.
 
     The initial centers are the patch farthest from the mean, then each time the patch farthest from those before.
 
@@ -108,26 +108,32 @@ def centers(patches: NDArray[Any], count: int) -> NDArray[np.float64]:
 
     Returns
     -------
-    (b, count, d) float64
+    means : (b, count, d) float64
+        In an image with fewer patches, the last ones repeat others.
+    exists : (b, count) bool
+        False for these.
     """
     points = np.asarray(patches, np.float64)
-    mean: NDArray[np.float64] = points.mean(axis=1, keepdims=True)
+    kept = np.asarray(points.any(axis=2))
+    numbers = np.maximum(kept.sum(axis=1), 1)[:, None]
+    exists = np.arange(count) < numbers
+    mean = points.sum(axis=1, keepdims=True) / numbers[:, :, None]
     if count == 1:
-        return mean
+        return mean, exists
     images = np.arange(len(points))
     points = points - mean
     gaps = (points**2).sum(axis=2)
     means = np.empty((len(points), count, points.shape[2]))
     for place in range(count):
-        means[:, place] = points[images, gaps.argmax(axis=1)]
+        means[:, place] = points[images, np.where(kept, gaps, -1).argmax(axis=1)]
         new = ((points - means[:, place, None]) ** 2).sum(axis=2)
         gaps = new if place == 0 else np.minimum(gaps, new)
     for _ in range(ITERATIONS):
         products = points @ means.transpose(0, 2, 1)
         own = (np.einsum("bkd,bkd->bk", means, means)[:, None] - 2 * products).argmin(axis=2)
-        member = (own[:, :, None] == np.arange(count)).astype(np.float64)
+        member = ((own[:, :, None] == np.arange(count)) & kept[:, :, None]).astype(np.float64)
         sizes = member.sum(axis=1)[:, :, None]
         sums = member.transpose(0, 2, 1) @ points
         # A center without patches stays where it is.
         means = np.divide(sums, sizes, out=means.copy(), where=sizes > 0)
-    return means + mean
+    return means + mean, exists
