@@ -12,7 +12,9 @@ from safetensors.torch import save_file
 from torch import nn
 
 from initpools_cli.core.errors import UserError
+from initpools_cli.networks.attention import most_attended
 from initpools_cli.networks.backbones import backbone_names, find_weights, folder_of, load_backbone
+from initpools_cli.networks.from_torchvision import Classifier
 
 NAME = "squeezenet1_1"
 
@@ -205,6 +207,32 @@ def test_the_maps_of_a_convolutional_network_are_pooled_by_mean_and_max(network:
         UserError, match=r"does not support the pooling 'cls'\. Set embed\.pooling to auto or mean or max\."
     ):
         load_backbone(NAME, weights, pooling="cls")
+
+
+def test_the_attention_of_the_class_token_is_that_of_its_last_layer() -> None:
+    with torch.random.fork_rng(devices=[]), torch.inference_mode():
+        torch.manual_seed(0)
+        vit = torchvision.models.VisionTransformer(32, 8, 2, 2, 16, 32).eval()
+        for values in vit.parameters():
+            values.normal_()
+        images = torch.rand(3, 3, 32, 32)
+        tokens: list[torch.Tensor] = []
+        last = vit.encoder.layers[-1]
+        with last.register_forward_pre_hook(lambda _, inputs: tokens.append(last.ln_1(inputs[0]))):
+            vit(images)
+        own = last.self_attention
+        query, key, _ = torch.nn.functional.linear(tokens[0], own.in_proj_weight, own.in_proj_bias).chunk(3, dim=2)
+        heads = [
+            (query[:, :1, part] @ key[:, :, part].transpose(1, 2) / 8**0.5).softmax(2)[:, 0, 1:]
+            for part in (slice(0, 8), slice(8, 16))
+        ]
+        backbone = Classifier(vit)
+        places, attention = backbone.attended(images)
+        torch.testing.assert_close(attention, (heads[0] + heads[1]) / 2)
+        assert torch.equal(places, backbone.tokens(images)[1]) and attention.std() > 0.05 * attention.mean()
+        backbone.pooling, backbone.attention = "none", 0.5
+        zeros = (backbone(images) == 0).all(2)
+        assert torch.equal(zeros, ~most_attended(attention, 0.5)) and zeros.any() and not zeros.all()
 
 
 def test_a_size_other_than_the_published_scales_the_crop(weights: Path) -> None:

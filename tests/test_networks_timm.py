@@ -14,7 +14,9 @@ from safetensors.torch import save_file
 from torch import nn
 
 from initpools_cli.core.errors import UserError
+from initpools_cli.networks.attention import most_attended
 from initpools_cli.networks.backbones import find_weights, folder_of, load_backbone, remark
+from initpools_cli.networks.from_timm import Trunk
 
 VIT, CONV = "test_vit", "test_resnet"
 TAGGED = "test_vit.r160_in1k"
@@ -89,6 +91,75 @@ def test_registers_are_no_patches(tmp_path: Path, images: torch.Tensor) -> None:
     extra = network.num_prefix_tokens
     assert patches is not None
     torch.testing.assert_close(patches, network.forward_features(images)[:, extra:])
+
+
+def shown(network: nn.Module, images: torch.Tensor) -> torch.Tensor:
+    """The attention of the last layer, without fused kernels: (b, heads, queries, keys)."""
+    *_, last = (layer for layer in network.modules() if hasattr(layer, "fused_attn"))
+    seen: list[torch.Tensor] = []
+    last.fused_attn = False
+    with last.attn_drop.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0])):
+        network.forward_features(images)
+    last.fused_attn = True
+    return seen[0]
+
+
+# With registers, with normalized queries and keys, with rotary and with relative positions, with a class token that
+# only the last layers have.
+@pytest.mark.parametrize(
+    ("name", "how"),
+    [
+        ("test_vit", {}),
+        ("vit_small_patch14_reg4_dinov2", {"qk_norm": True}),
+        ("vit_small_patch16_dinov3", {}),
+        ("beit_base_patch16_224", {}),
+        ("cait_xxs24_224", {}),
+    ],
+)
+def test_the_attention_of_the_class_token_is_that_without_fused_kernels(name: str, how: dict[str, bool]) -> None:
+    small = {} if name == "test_vit" else {"depth": 2, "embed_dim": 32, "num_heads": 2, "img_size": 112}
+    network = made(name, num_classes=0, **small, **how)
+    random = torch.Generator().manual_seed(1)
+    for values in network.parameters():
+        values.normal_(generator=random)
+    images = torch.rand(3, 3, small.get("img_size", 160), small.get("img_size", 160), generator=random)
+    backbone = Trunk(network)
+    places, attention = backbone.attended(images)
+    expected = shown(network, images).mean(1)[:, 0, network.num_prefix_tokens :]
+    assert expected.shape == attention.shape == places.shape[:2] and expected.std() > 0.05 * expected.mean()
+    torch.testing.assert_close(attention, expected)
+    assert torch.equal(places, backbone.tokens(images)[1])
+
+    backbone.pooling, backbone.attention = "none", 0.5
+    for image, tokens, weights in zip(backbone(images), places, expected.double(), strict=True):
+        order = weights.argsort(descending=True)
+        count = next(n for n in range(1, len(order) + 1) if weights[order[:n]].sum() >= 0.5 * weights.sum())
+        closed = torch.zeros_like(tokens)
+        closed[order[:count]] = tokens[order[:count]]
+        assert torch.equal(image, closed) and 0 < count < len(order)
+    backbone.attention = 1.0
+    assert torch.equal(backbone(images), places)
+
+
+def test_of_equal_patches_the_first_are_kept() -> None:
+    attention = torch.tensor([[0.1, 0.1, 0.1, 0.1], [0.0, 0.2, 0.7, 0.1]])
+    for share, closed in (
+        (1e-9, [[1, 0, 0, 0], [0, 0, 1, 0]]),
+        (0.5, [[1, 1, 0, 0], [0, 0, 1, 0]]),
+        (0.75, [[1, 1, 1, 0], [0, 1, 1, 0]]),
+        (0.95, [[1, 1, 1, 1], [0, 1, 1, 1]]),
+    ):
+        assert most_attended(attention, share).int().tolist() == closed
+
+
+@pytest.mark.parametrize("name", [CONV, "test_vit2", "test_mambaout"])
+def test_networks_without_a_class_token_have_no_attention_to_share(name: str, images: torch.Tensor) -> None:
+    backbone = Trunk(made(name, num_classes=0))
+    backbone.pooling, backbone.attention = "none", 0.5
+    with pytest.raises(
+        UserError, match=r"embed\.attention = 0\.5 needs a vision transformer with a class token.* dino-small or"
+    ):
+        backbone(images)
 
 
 def test_maps_with_channels_last_are_read_right(tmp_path: Path, images: torch.Tensor) -> None:

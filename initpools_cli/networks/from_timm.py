@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from initpools_cli.core.errors import UserError
 from initpools_cli.networks import efficientnet_lite
+from initpools_cli.networks.attention import LastAttention
 from initpools_cli.networks.frozen import SIZE_ERRORS, Backbone, Preprocess, PretrainedWeights, cannot_take
 from initpools_cli.networks.hub import on_hub
 from initpools_cli.networks.layouts import encoder_of, to_timm
@@ -43,6 +44,19 @@ class Trunk(Backbone):
         if features.ndim != 3 or features.shape[2] != body.num_features or (extra is None and has_class):
             return None, None
         return features[:, 0] if has_class and extra else None, features[:, extra or 0 :]
+
+    def attended(self, images: Tensor) -> tuple[Tensor, Tensor] | None:
+        """Return the patch tokens and the class token's attention to them; see `Backbone.attended`."""
+        with LastAttention() as last:
+            whole, places = self.tokens(images)
+        attention = last.of_first_token()
+        if whole is None or places is None or attention is None:
+            return None
+        body: Any = self.body
+        # Other numbers of keys are those of windows, or of pooled tokens.
+        if attention.shape[1] != body.num_prefix_tokens + places.shape[1]:
+            return None
+        return places, attention[:, body.num_prefix_tokens :]
 
 
 @cache

@@ -56,6 +56,21 @@ class Classifier(Backbone):
             return None, None
         return None, _input(pool, self.body, images).flatten(2).transpose(1, 2)
 
+    def attended(self, images: Tensor) -> tuple[Tensor, Tensor] | None:
+        """Return the patch tokens and the class token's attention to them; see `Backbone.attended`."""
+        from torchvision.models import VisionTransformer
+
+        if not isinstance(self.body, VisionTransformer):
+            return None
+        layer = self.body.encoder.layers[-1].self_attention
+        inputs: list[Tensor] = []
+        with layer.register_forward_pre_hook(lambda _, given: inputs.append(given[0])):
+            places = _output(self.body.encoder, self.body, images)[:, 1:]
+        tokens = inputs[0].float()
+        with torch.autocast(images.device.type, enabled=False):
+            attention = layer(tokens[:, :1], tokens, tokens)[1]
+        return places, attention[:, 0, 1:]
+
 
 def _last_layer(classifier: nn.Module) -> str:
     return [

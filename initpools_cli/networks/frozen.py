@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from initpools_cli.core.errors import UserError
+from initpools_cli.networks.attention import most_attended
 from initpools_cli.networks.build import Encoder
 
 if TYPE_CHECKING:
@@ -128,6 +129,9 @@ class Backbone(Encoder):
     ----------
     pooling : str
         "auto" (the network's own), "none" (one feature vector per position), or one of `poolings`.
+    attention : float
+        Without pooling: the share of the class token's attention that the kept positions have; the features of all
+        others are 0. 1: all are kept.
     cpu_block : int
         On a CPU, the number of images in each of several forward passes at the same time; the network must not keep
         state in them. 0: one pass at a time.
@@ -139,6 +143,7 @@ class Backbone(Encoder):
         super().__init__(features=0)
         self.body = body
         self.pooling = "auto"
+        self.attention = 1.0
 
     def tokens(self, images: Tensor) -> tuple[Tensor | None, Tensor | None]:
         """Return the outputs of the last layer before pooling.
@@ -158,11 +163,20 @@ class Backbone(Encoder):
         """
         raise NotImplementedError
 
+    def attended(self, images: Tensor) -> tuple[Tensor, Tensor] | None:
+        """Return the patch tokens (b, positions, d), and the class token's attention to them (b, positions).
+
+        The attention is the mean over the heads of the last layer. None for networks without it.
+        """
+        return None
+
     def forward(self, images: Tensor) -> Tensor:
         """Map preprocessed images (b, c, h, w) to (b, features), or (b, positions, features) without pooling."""
         if self.pooling == "auto":
             own: Tensor = self.body(images)
             return own.flatten(1)
+        if self.pooling == "none" and self.attention < 1:
+            return self._most_attended(images)
         whole, places = self.tokens(images)
         if self.pooling != "none":
             return poolings(whole, places)[self.pooling]()
@@ -173,6 +187,18 @@ class Backbone(Encoder):
                 "backbone",
             )
         return places
+
+    def _most_attended(self, images: Tensor) -> Tensor:
+        attended = self.attended(images)
+        if attended is None:
+            raise UserError(
+                f"embed.attention = {self.attention:g} needs a vision transformer with a class token; this backbone is "
+                "none, or has another kind of attention.",
+                "Choose another, such as dino-small or vit_b_16, or leave out embed.attention.",
+                self.attention,
+            )
+        places, attention = attended
+        return places.masked_fill(~most_attended(attention, self.attention)[:, :, None], 0)
 
     def prepare(self, blank: Tensor, pooling: str, name: str) -> Backbone:
         """Set evaluation mode and pooling, and check them on a blank image of the input size.
