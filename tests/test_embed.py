@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import timm
 import tomli
 import torch
 from conftest import Initpools
@@ -150,6 +151,9 @@ def test_a_backbone_runs_from_the_cache_of_its_library(
     assert patches.shape == (30, 9, 512) and not Path("runs/images/embed/squeezenet1_1/patches.npy").exists()
     picked = initpools("select-pool", "freesel", "--budget", 3, "--set", "patterns=2", "--from", NAME)
     assert picked.code == 0 and "patches: patches/squeezenet1_1" in picked.err
+    half = initpools("embed", NAME, *size, "--set", "embed.patches=true", "--set", "embed.attention=0.5")
+    assert half.code == 2 and "embed.attention = 0.5 needs a vision transformer with a class token" in half.err
+    assert sorted(each.name for each in Path("runs/images/patches").iterdir()) == [NAME]
     both = initpools("embed", NAME, *size, "--set", "embed.patches=true", "--set", "embed.pooling=max")
     assert both.code == 2 and "embed.patches keeps all positions" in both.err
     none = initpools("embed", "pixels", "--set", "embed.patches=true")
@@ -159,6 +163,36 @@ def test_a_backbone_runs_from_the_cache_of_its_library(
     shutil.rmtree("runs/images/embed")
     assert initpools("select-pool", "kcenter", "--budget", 3, "--from", NAME, *size).code == 0
     assert Path("runs/images/embed/squeezenet1_1/train.npy").exists()
+
+
+def test_patches_with_little_attention_are_zeros_that_freesel_leaves_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, initpools: Initpools
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        torch.save(timm.create_model("test_vit", pretrained=False).state_dict(), "vit.pth")
+    pixels = np.random.default_rng(0).integers(0, 256, (12, 8, 8), dtype=np.uint8)
+    np.savez("images.npz", train_images=pixels)
+    words = ["embed", "test_vit", "--weights", "vit.pth", "--dataset", "images.npz", "--threads", 1]
+    apart, half = ["--set", "embed.patches=true"], ["--set", "embed.attention=0.5"]
+    assert initpools(*words, *apart, "--set", "embed.attention=1").code == 0
+    assert "already done" in initpools(*words, *apart).err
+    assert initpools(*words, *apart, *half).code == 0
+    folder = Path("runs/images/patches")
+    assert sorted(each.name for each in folder.iterdir()) == ["test_vit", "test_vit-attention0.5"]
+    tables = [tomli.loads((each / "step.toml").read_text())["table"] for each in sorted(folder.iterdir())]
+    assert tables[1] == {**tables[0], "attention": 0.5} and "attention" not in tables[0]
+    every, kept = (np.load(folder / name / "train.npy") for name in ("test_vit", "test_vit-attention0.5"))
+    zero = ~kept.any(axis=2)
+    assert (kept == np.where(zero[:, :, None], 0, every)).all() and (zero.sum(1) > 0).all() and not zero.all(1).any()
+
+    picked = initpools("select-pool", "freesel", "--budget", 3, "--from", "test_vit")
+    assert picked.code == 0 and "patches: patches/test_vit-attention0.5" in picked.err
+    alone = initpools(*words, *half)
+    assert alone.code == 2 and "embed.attention = 0.5 has no effect without embed.patches" in alone.err
+    above = initpools(*words, *apart, "--set", "embed.attention=50")
+    assert above.code == 2 and "embed.attention" in above.err
 
 
 @given(n=st.integers(0, 3000), batch=st.integers(1, 300), processes=st.integers(1, 9))

@@ -229,6 +229,16 @@ class EmbedTable(Table):
     patches: Annotated[
         bool, Field(description="write a published backbone's features of every patch instead, for `freesel`")
     ] = False
+    attention: Annotated[
+        float,
+        Field(
+            gt=0,
+            le=1,
+            description="with patches: keep the fewest that have this share of the class token's attention in a vision "
+            "transformer, and write zeros for the others; the paper of `freesel` has 0.5; 1: keep all",
+            json_schema_extra=ADDED,
+        ),
+    ] = 1.0
     download: Annotated[
         bool,
         Field(

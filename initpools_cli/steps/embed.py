@@ -51,6 +51,12 @@ def embed(
             "Leave out embed.shards or embed.patches.",
             table.shards,
         )
+    if table.attention < 1 and not table.patches:
+        raise UserError(
+            f"embed.attention = {table.attention:g} has no effect without embed.patches.",
+            "Add --set embed.patches=true, or leave out embed.attention.",
+            table.attention,
+        )
     step, fresh = _embed(context, source, weights, ids, id_column)
     if table.shards:
         shards, wrote = write_shards(context, step)
@@ -218,7 +224,12 @@ def newest_patches(context: Context, source: str = "") -> FinishedStep:
     """
     from initpools_cli.networks.backbones import folder_of
 
-    steps = [each for each in context.run.steps(PATCHES) if source in ("", each.name) or each.name == folder_of(source)]
+    folder = folder_of(source)
+    steps = [
+        each
+        for each in context.run.steps(PATCHES)
+        if source in ("", each.name) or each.name == folder or each.name.startswith(f"{folder}-attention")
+    ]
     if not steps:
         of_it = f" of '{source}'" if source else ""
         raise UserError(

@@ -48,6 +48,8 @@ def embed_backbone(context: Context, name: str, weights_file: Path | None = None
             how.pooling,
         )
     kind, folder = PATCHES if how.patches else "embed", folder if how.pooling == "auto" else f"{folder}-{how.pooling}"
+    kept = {"attention": how.attention} if how.attention < 1 else {}
+    folder += f"-attention{how.attention:g}" if kept else ""
     size = how.size or _input_size(context, name, f"{kind}/{folder}")
     step = context.run.step(
         kind,
@@ -56,6 +58,7 @@ def embed_backbone(context: Context, name: str, weights_file: Path | None = None
             "source": name,
             "weights": weights.name,
             "pooling": "none" if how.patches else how.pooling,
+            **kept,
             "size": size,
             "precision": "bf16" if bf16 else "fp32",
         },
@@ -72,7 +75,7 @@ def embed_backbone(context: Context, name: str, weights_file: Path | None = None
         context.report.say(f"timm's note on them: {remark(name)}")
     model, preprocess = load_backbone(name, weights, size=size, pooling=how.pooling)
     if how.patches:
-        model.pooling = "none"
+        model.pooling, model.attention = "none", how.attention
     # Weights of the user's own may have been trained on anything.
     if dataset:
         step.outcome["trained_on"] = dataset
