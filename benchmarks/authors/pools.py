@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import random
 from unittest import mock
 
@@ -11,7 +12,9 @@ import numpy as np
 from authors.shims import NOTHING, ResultRow, Settings, choose, compares, same_picks, source, stub
 from initpools_cli.core.seeds import generator
 from initpools_cli.geometry.kmeans import kmeans
+from initpools_cli.networks.attention import most_attended
 from initpools_cli.strategies.activeft import unlabeled_rows
+from initpools_cli.strategies.freesel import centers
 from initpools_cli.strategies.hierarchical_kmeans import cluster_levels
 from initpools_cli.strategies.probcover import pure_radius
 from initpools_cli.strategies.zcore import distinct, triangular
@@ -157,6 +160,38 @@ def usl(folder, inputs):
         )
         own = choose("usl", inputs.points, NOTHING, budget, seed="clusters")
         yield same_picks("usl", own.indices, their_picks, ordered=False, **inputs.about)
+
+
+@compares("freesel", "FreeSel")
+def freesel(folder, inputs):
+    """With the same tokens, attention and k-means, from image 0; farthest patterns, since draws differ."""
+    import torch
+
+    rng = generator(0, "patches")
+    tokens = rng.normal(size=(300, 49, 16)).astype(np.float32) + rng.normal(size=(300, 1, 16)).astype(np.float32)
+    attention = torch.from_numpy(rng.dirichlet(np.full(49, 0.2), 300))
+    kept = np.where(most_attended(attention, 0.5).numpy()[:, :, None], tokens, 0)
+    code = folder / "data_selection"
+    utils = source(code / "utils.py", "freesel_utils")
+    modules = {name: stub(name) for name in ("cv2", "torchextractor", "vision_transformer")}
+    modules |= {"utils": utils, "dataset": stub("dataset", VOCReturnIndexDataset=None)}
+    modules["kmeans_pytorch"] = stub(
+        "kmeans_pytorch",
+        kmeans=lambda X, num_clusters, **_: (None, torch.from_numpy(centers(X[None].numpy(), num_clusters)[0][0])),
+    )
+    theirs = source(code / "voc_dense_kmeans.py", "freesel_voc", **modules)
+    cosine = functools.partial(utils.get_distance, type="cosine")
+    for patterns in (1, 5):
+        settings = argparse.Namespace(
+            arch="vit_small", threshold=0.5, centroid_num=patterns, kmeans_dist_type="euclidean"
+        )
+        features, _ = theirs.filter_features(torch.from_numpy(tokens), settings, attention)
+        merged, _, of_images = theirs.merge_features(dict(enumerate(features)))
+        their_picks = utils.farthest_distance_sample_dense(merged, of_images, 101, cosine, init_ids=[0])[1:]
+        own = choose("freesel", kept, np.array([0]), 100, seed="draws", patterns=patterns, sampling="farthest")
+        yield same_picks(
+            f"freesel, patterns={patterns}", own.indices, their_picks, data="300 images of 49 random patches"
+        )
 
 
 @compares("zcore", "zcore")

@@ -79,7 +79,9 @@ def measured_on(name: str) -> str:
     rows = read_results(name)
     row = rows[-1]
     names = {"version": "initpools", "numpy": "NumPy", "scipy": "SciPy"}
-    versions = ", ".join(f"{title} {row[key]}" for key, title in names.items() if row.get(key))
+    versions = ", ".join(
+        f"{title} {' and '.join(_distinct(rows, key))}" for key, title in names.items() if row.get(key)
+    )
     return f"Measured on {row['date']} with {versions} on {row['cpu']} (`benchmarks/results/{name}.csv`)."
 
 
