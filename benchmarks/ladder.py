@@ -37,13 +37,13 @@ LIMIT, SAMPLE = 3600, 20_000
 
 def work():
     """The worker: one strategy at one size."""
-    given = task()
-    points = np.load(given["file"], mmap_mode="r")[: given["n"]]
-    run = contestants.ours(points, given["budget"], given["strategy"], given["knobs"])
+    cell = task()
+    points = np.load(cell["file"], mmap_mode="r")[: cell["n"]]
+    run = contestants.ours(points, cell["budget"], cell["strategy"], cell["knobs"])
     lengths = count_reads()
     picks, seconds, taken = measured(run)
     read = sum(lengths) * points[0].nbytes
-    answer(seconds=seconds, bytes=taken - pages(given["file"]), read=read, distance=mean_distance(points, picks))
+    answer(seconds=seconds, bytes=taken - pages(cell["file"]), read=read, distance=mean_distance(points, picks))
 
 
 def count_reads():
@@ -62,13 +62,13 @@ def count_reads():
 
 def pages(file):
     """Bytes of the file's pages that this process has in memory."""
-    lines, counted, found = Path("/proc/self/smaps").read_text().splitlines(), False, 0
+    lines, counted, resident = Path("/proc/self/smaps").read_text().splitlines(), False, 0
     for line in lines:
         if "-" in line.split(" ")[0]:
             counted = line.endswith(str(Path(file).resolve()))
         elif counted and line.startswith("Rss:"):
-            found += int(line.split()[1]) * 1024
-    return found
+            resident += int(line.split()[1]) * 1024
+    return resident
 
 
 def mean_distance(points, picks):
@@ -78,20 +78,20 @@ def mean_distance(points, picks):
     return float(nearest(sample, chosen)[1].mean())
 
 
-def line(cell, file, knobs, given):
+def line(cell, file, knobs, args):
     work = {**cell, "strategy": cell["strategy"].split(":")[0], "knobs": knobs, "file": str(file)}
-    found = in_process(__file__, work, given.threads, given.limit)
+    answers = in_process(__file__, work, args.threads, args.limit)
     return {
         **machine(),
         "numpy": np.__version__,
         "d": DIMENSIONS,
         **cell,
-        "limit": given.limit,
-        "status": found["status"],
-        "seconds": f"{found['seconds']:.4g}" if "seconds" in found else "",
-        "gigabytes": f"{found['bytes'] / 1e9:.2f}" if "distance" in found else "",
-        "read": f"{found['read'] / 1e9:.1f}" if "read" in found else "",
-        "distance": f"{found['distance']:.4f}" if "distance" in found else "",
+        "limit": args.limit,
+        "status": answers["status"],
+        "seconds": f"{answers['seconds']:.4g}" if "seconds" in answers else "",
+        "gigabytes": f"{answers['bytes'] / 1e9:.2f}" if "distance" in answers else "",
+        "read": f"{answers['read'] / 1e9:.1f}" if "read" in answers else "",
+        "distance": f"{answers['distance']:.4f}" if "distance" in answers else "",
     }
 
 
@@ -110,18 +110,18 @@ def main():
     if task():
         work()
         return
-    given = arguments()
-    file = given.folder / f"clustered-{max(given.n)}x{DIMENSIONS}-float16.npy"
+    args = arguments()
+    file = args.folder / f"clustered-{max(args.n)}x{DIMENSIONS}-float16.npy"
     if not file.exists():
-        given.folder.mkdir(parents=True, exist_ok=True)
-        print(f"Writing {file} ({2 * max(given.n) * DIMENSIONS / 1e9:.1f} GB).", flush=True)
-        write_clustered(file, max(given.n), DIMENSIONS, np.float16)
-    for strategy, knobs in map(parsed, given.names):
-        for n in sorted(given.n):
-            cell = {"strategy": label(strategy, knobs), "n": n, "budget": given.budget, "threads": given.threads}
+        args.folder.mkdir(parents=True, exist_ok=True)
+        print(f"Writing {file} ({2 * max(args.n) * DIMENSIONS / 1e9:.1f} GB).", flush=True)
+        write_clustered(file, max(args.n), DIMENSIONS, np.float16)
+    for strategy, knobs in map(parsed, args.names):
+        for n in sorted(args.n):
+            cell = {"strategy": label(strategy, knobs), "n": n, "budget": args.budget, "threads": args.threads}
             status = recorded("ladder", cell)
             if status is None:
-                row = line(cell, file, knobs, given)
+                row = line(cell, file, knobs, args)
                 record("ladder", row)
                 show(row)
                 print(flush=True)

@@ -146,8 +146,8 @@ def folder(place):
             words += ["--dataset", images]
         else:
             words += ["--seed", 1]
-        found = timed([sys.executable, "-c", COUNTED, images, answer, *words])
-        yield {"step": f"select-pool, {step}", "size": IMAGES} | found | json.loads(answer.read_text())
+        timing = timed([sys.executable, "-c", COUNTED, images, answer, *words])
+        yield {"step": f"select-pool, {step}", "size": IMAGES} | timing | json.loads(answer.read_text())
 
 
 def sweep(place):
@@ -168,7 +168,7 @@ class Watch:
 
     def __init__(self, steps, part):
         self.marks = {steps // 10: "start", steps // 2: "middle", steps: "end"}
-        self.part, self.found, self.began = part, {}, 0.0
+        self.part, self.measured, self.began = part, {}, 0.0
         self.started, self.used = time.perf_counter(), time.process_time()
 
     def step(self, number):
@@ -176,15 +176,15 @@ class Watch:
         if number + self.part in self.marks:
             self.began = time.process_time()
         if name := self.marks.get(number):
-            self.found[f"processor_seconds_{name}"] = round(time.process_time() - self.began, 2)
+            self.measured[f"processor_seconds_{name}"] = round(time.process_time() - self.began, 2)
             gc.collect()
-            self.found[f"mib_{name}"] = round(resident("RssAnon") / (1 << 20), 1)
-            self.found[f"open_files_{name}"] = len(list(Path("/proc/self/fd").iterdir()))
+            self.measured[f"mib_{name}"] = round(resident("RssAnon") / (1 << 20), 1)
+            self.measured[f"open_files_{name}"] = len(list(Path("/proc/self/fd").iterdir()))
 
     def total(self):
         """The seconds of all steps, and what was noted."""
         clock, used = time.perf_counter() - self.started, time.process_time() - self.used
-        return {"clock_seconds": round(clock, 1), "processor_seconds": round(used, 1)} | self.found
+        return {"clock_seconds": round(clock, 1), "processor_seconds": round(used, 1)} | self.measured
 
 
 def command(*words):
@@ -265,15 +265,15 @@ def main():
     parser = argparse.ArgumentParser(description="Measure large inputs and long sessions.")
     parser.add_argument("folder", type=Path)
     parser.add_argument("parts", nargs="*", choices=[[], *PARTS], default=[])
-    given = parser.parse_args()
-    for name in given.parts or PARTS:
+    args = parser.parse_args()
+    for name in args.parts or PARTS:
         if name in done():
             continue
-        place = given.folder / name
+        place = args.folder / name
         shutil.rmtree(place, ignore_errors=True)
         place.mkdir(parents=True)
         os.environ["INITPOOLS_DATA"] = str(place / "data")
-        rows = [{**machine(), "initpools": version(), "part": name, **found} for found in PARTS[name](place)]
+        rows = [{**machine(), "initpools": version(), "part": name, **columns} for columns in PARTS[name](place)]
         for row in rows:
             record("load", {column: row.get(column, "") for column in COLUMNS})
             show(row)

@@ -74,7 +74,7 @@ def mutants(file: str, source: bytes) -> list[Mutant]:
     """Every mutant of a file, in the order of its text; each is valid Python, and no two are the same."""
     walk = _Walk(file, source)
     walk.visit(ast.parse(source))
-    return sorted({each.key: each for each in walk.found}.values(), key=lambda each: (each.start, each.after))
+    return sorted({each.key: each for each in walk.mutants}.values(), key=lambda each: (each.start, each.after))
 
 
 def changed_functions(before: bytes, after: bytes, file: str) -> list[tuple[types.CodeType, types.CodeType]] | None:
@@ -110,7 +110,7 @@ def _own(code: types.CodeType) -> tuple:
 
 class _Walk(ast.NodeVisitor):
     def __init__(self, file: str, source: bytes) -> None:
-        self.file, self.source, self.found = file, source, []
+        self.file, self.source, self.mutants = file, source, []
         self.starts = [0]
         for line in source.splitlines(keepends=True):
             self.starts.append(self.starts[-1] + len(line))
@@ -168,7 +168,7 @@ class _Walk(ast.NodeVisitor):
             compile(mutant.of(self.source), self.file, "exec", dont_inherit=True)
         except SyntaxError:
             return
-        self.found.append(mutant)
+        self.mutants.append(mutant)
 
 
 def _changes(node: ast.AST):

@@ -44,6 +44,6 @@ else:
     from pathlib import Path
 
     elsewhere = [entry for entry in sys.path if Path(entry).resolve() != Path(__file__).resolve().parent]
-    found = PathFinder.find_spec("select", elsewhere)
-    sys.modules["select"] = module_from_spec(found)
-    found.loader.exec_module(sys.modules["select"])
+    spec = PathFinder.find_spec("select", elsewhere)
+    sys.modules["select"] = module_from_spec(spec)
+    spec.loader.exec_module(sys.modules["select"])

@@ -64,7 +64,7 @@ class Classifier(Backbone):
             return None
         layer = self.body.encoder.layers[-1].self_attention
         inputs: list[Tensor] = []
-        with layer.register_forward_pre_hook(lambda _, given: inputs.append(given[0])):
+        with layer.register_forward_pre_hook(lambda _, args: inputs.append(args[0])):
             places = _output(self.body.encoder, self.body, images)[:, 1:]
         tokens = inputs[0].float()
         with torch.autocast(images.device.type, enabled=False):
