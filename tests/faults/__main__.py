@@ -31,29 +31,29 @@ STATE = "tries.jsonl"
 
 def main() -> int:
     """Run what is not done yet, and write the table."""
-    asked = _arguments()
-    asked.state.mkdir(parents=True, exist_ok=True)
-    _preload(asked.state)
-    file, end = asked.state / STATE, time.monotonic() + 60 * asked.minutes
+    args = _arguments()
+    args.state.mkdir(parents=True, exist_ok=True)
+    _preload(args.state)
+    file, end = args.state / STATE, time.monotonic() + 60 * args.minutes
     done, left = _read(file), 0
-    with _folder(asked.place) as root, file.open("a") as stream:
+    with _folder(args.place) as root, file.open("a") as stream:
         os.environ |= environment_of(root / "try")
-        for each in _plan(asked, root):
+        for each in _plan(args, root):
             if done.get(each.key) == []:
                 continue
             if time.monotonic() > end:
                 left = 1
                 break
-            found = each.run()
-            done[each.key] = found
-            stream.write(json.dumps({"key": each.key, "found": found}) + "\n")
+            problems = each.run()
+            done[each.key] = problems
+            stream.write(json.dumps({"key": each.key, "found": problems}) + "\n")
             stream.flush()
-            if found:
-                print(f"{' / '.join(each.key)}: {found[:3]}", flush=True)
+            if problems:
+                print(f"{' / '.join(each.key)}: {problems[:3]}", flush=True)
     rows = table(done)
     _show(rows)
-    if asked.output:
-        write_table(asked.output, rows)
+    if args.output:
+        write_table(args.output, rows)
     wrong = any(int(row[name]) for row in rows for name in PROBLEMS)
     if left:
         print("the time is up: run the same command again to go on")
@@ -97,15 +97,15 @@ def _preload(state: Path) -> None:
     os.environ.pop("LD_PRELOAD", None)
 
 
-def _plan(asked: Any, home: Path) -> Iterator[Try]:
-    commands = [SCENARIOS[name] for name in SCENARIOS if name in _names(asked.commands)]
+def _plan(args: Any, home: Path) -> Iterator[Try]:
+    commands = [SCENARIOS[name] for name in SCENARIOS if name in _names(args.commands)]
     number = 0
-    for kind in asked.kinds.split(","):
-        for each in _sample(KINDS[kind](commands, home), asked.each):
+    for kind in args.kinds.split(","):
+        for each in _sample(KINDS[kind](commands, home), args.each):
             number += 1
-            if number % asked.thin == 0:
+            if number % args.thin == 0:
                 fault, *others = each.key
-                yield Try((f"{fault}, in {asked.place}" if asked.place else fault, *others), each.run)
+                yield Try((f"{fault}, in {args.place}" if args.place else fault, *others), each.run)
 
 
 def _sample(tries: Iterable[Try], most: int) -> Iterator[Try]:
@@ -138,10 +138,10 @@ def table(done: dict[tuple[str, ...], list[Any]]) -> list[dict[str, Any]]:
     tries: Counter[tuple[str, str]] = Counter()
     survived: Counter[tuple[str, str]] = Counter()
     problems: Counter[tuple[str, str, str]] = Counter()
-    for (fault, command, *_), found in done.items():
+    for (fault, command, *_), results in done.items():
         tries[fault, command] += 1
-        survived[fault, command] += not found
-        for problem in {problem for problem, _ in found}:
+        survived[fault, command] += not results
+        for problem in {problem for problem, _ in results}:
             problems[fault, command, problem] += 1
     return [
         {

@@ -145,13 +145,13 @@ class Child:
 
     def session(self) -> list[int]:
         """The processes of its session that are running, such as workers."""
-        found = []
+        pids = []
         for folder in Path("/proc").glob("[0-9]*"):
             with contextlib.suppress(OSError):
                 fields = (folder / "stat").read_text().rpartition(")")[2].split()
                 if int(fields[3]) == self.pid and fields[0] != "Z":
-                    found.append(int(folder.name))
-        return found
+                    pids.append(int(folder.name))
+        return pids
 
 
 _numbers = iter(range(10**9))

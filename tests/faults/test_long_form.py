@@ -41,13 +41,13 @@ def test_a_part_of_the_long_form(tmp_path: Path) -> None:
 
 def test_what_is_wrong_is_seen(tmp_path: Path) -> None:
     assert judge_ending(Ended(0, "", ""), (0, 2)) == judge_ending(Ended(2, "", "run: x\nerror: a\nb\n"), (0, 2)) == []
-    for code, said in (
+    for code, err in (
         (1, ""),
         (2, "error: a\n"),
         (2, "error: a\nb\nc\n"),
         (0, "Traceback (most recent call last):\n"),
     ):
-        assert judge_ending(Ended(code, "", said), (0, 2))[0][0] == "traceback"
+        assert judge_ending(Ended(code, "", err), (0, 2))[0][0] == "traceback"
     before, want = {"runs/x/a": b"1"}, {"runs/x/a": b"2"}
     assert torn({"runs/x/a": b"1", "runs/x/.a.tmp": b"", "runs/x/p/digest": b""}, before, want) == []
     assert torn({"runs/x/a": b""}, before, want) == ["runs/x/a"]

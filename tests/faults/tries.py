@@ -158,14 +158,14 @@ def try_signal(
         with contextlib.suppress(ProcessLookupError):
             (os.killpg if all_at_once else os.kill)(child.pid, number)
     ended = child.wait()
-    found = wait_for_workers(child)
+    problems = wait_for_workers(child)
     codes = [0, -9] if number == signal.SIGKILL else [0, 128 + number]
     # Before Python comes to the program, it ends in its own way.
     if fresh and (ended.code, ended.err) == (-number, ""):
         codes = [-number]
     elif fresh and ended.err.endswith("KeyboardInterrupt\n") and not IN_MAIN.search(ended.err):
         ended, codes = replace(ended, err=""), [1, -number]
-    return found + judge(ready, ended, codes)
+    return problems + judge(ready, ended, codes)
 
 
 def wait_for_workers(child: Child) -> Found:
@@ -186,14 +186,14 @@ def try_damage(ready: Ready, damage: Callable[[Path], object], path: str) -> Fou
     ready.restore()
     damage(ready.root / path)
     ended = ready.start().wait()
-    said = ended.out + ended.err
+    output = ended.out + ended.err
     name = Path(path).name
-    named = any(each in said for each in (name, *_steps_of(path)))
+    named = any(each in output for each in (name, *_steps_of(path)))
     # `repair` moves a step that has no whole step.toml.
     now = snapshot(ready.root)
     kept = {each.replace("/damaged/", "/"): content for each, content in now.items()} | now
     want = ready.before if ended.code else ready.want
-    found = [
+    problems = [
         ("lost", f"{each} with a damaged {path}")
         for each in different(kept, want)
         if each != path
@@ -202,11 +202,11 @@ def try_damage(ready: Ready, damage: Callable[[Path], object], path: str) -> Fou
         and kept.get(each, b"").count(name.encode()) <= want[each].count(name.encode())
     ]
     if not named and (ended.code or ended.out != ready.out):
-        found.append(("lost", f"another result, and no name, with a damaged {path}: {said[-300:]}"))
+        problems.append(("lost", f"another result, and no name, with a damaged {path}: {output[-300:]}"))
     # `verify` lists what is damaged as its result.
     if ended.code == 2 and ended.out and "Traceback" not in ended.err:
-        return found
-    return found + judge_ending(ended, (0, 2))
+        return problems
+    return problems + judge_ending(ended, (0, 2))
 
 
 def _steps_of(path: str) -> list[str]:
@@ -221,10 +221,10 @@ def try_together(ready: Ready, count: int) -> Found:
     """Start the command several times at once: all end well or say who works on it."""
     ready.restore()
     ended = [child.wait() for child in [ready.start() for _ in range(count)]]
-    found = [each for one in ended for each in judge_ending(one, (0, 2))]
+    problems = [each for one in ended for each in judge_ending(one, (0, 2))]
     if all(one.code for one in ended):
-        found.append(("lost", "none of them ended well"))
-    return found + judge_again(ready, ended[0])
+        problems.append(("lost", "none of them ended well"))
+    return problems + judge_again(ready, ended[0])
 
 
 def _stale(lock: Path, kept: Path) -> None:
@@ -268,12 +268,12 @@ def try_lock(ready: Ready, how: str) -> Found:
     lock.parent.mkdir(parents=True, exist_ok=True)
     plant(lock, kept)
     ended = ready.start().wait()
-    found = judge_ending(ended, (code,))
+    problems = judge_ending(ended, (code,))
     if kept.read_text() != "kept":
-        found.append(("lost", "what the link led to"))
+        problems.append(("lost", "what the link led to"))
     if code:
         lock.rmdir() if lock.is_dir() and not lock.is_symlink() else lock.unlink()
-    return found + judge_again(ready, ended)
+    return problems + judge_again(ready, ended)
 
 
 # ---- circumstances
@@ -371,30 +371,30 @@ def judge(ready: Ready, ended: Ended, codes: Sequence[int]) -> Found:
     codes : sequence of int
         The exit codes that it may end with.
     """
-    found = judge_ending(ended, codes)
+    problems = judge_ending(ended, codes)
     now = snapshot(ready.root)
-    found += [("torn", f"{path} after {ended.at}") for path in torn(now, ready.before, ready.want)]
-    found += [("lost", f"label {each} after {ended.at}") for each in unsaved(ready.root, ended.saved)]
+    problems += [("torn", f"{path} after {ended.at}") for path in torn(now, ready.before, ready.want)]
+    problems += [("lost", f"label {each} after {ended.at}") for each in unsaved(ready.root, ended.saved)]
     if ended.code != -9:
-        found += [("lost", f"{path} after {ended.at}") for path in missing(now, ready.before) if path not in now]
+        problems += [("lost", f"{path} after {ended.at}") for path in missing(now, ready.before) if path not in now]
     if ended.code == 0:
-        found += [
+        problems += [
             ("lost", f"{path}, exit 0, after {ended.at}")
             for path in different(now, ready.want)
             # A label that the disk refuses is said to be unsaved on the page, which stays open.
             if not CONVENIENCES.search(path) and "/labels/" not in path
         ]
-    return found + judge_again(ready, ended)
+    return problems + judge_again(ready, ended)
 
 
 def judge_again(ready: Ready, ended: Ended) -> Found:
     """Run the command again, undisturbed, and say what lacks, differs or is left."""
     again = ready.start().wait()
-    found = judge_ending(again, (0,))
+    problems = judge_ending(again, (0,))
     now = snapshot(ready.root)
     lost = [path for path in different(now, ready.want) if not (path in now and CONVENIENCES.search(path))]
-    found += [("lost", f"{path} when run again, after {ended.at}") for path in lost]
-    return found + [("leftover", f"{path} after {ended.at}") for path in extra(now, ready.want)]
+    problems += [("lost", f"{path} when run again, after {ended.at}") for path in lost]
+    return problems + [("leftover", f"{path} after {ended.at}") for path in extra(now, ready.want)]
 
 
 def judge_ending(ended: Ended, codes: Sequence[int]) -> Found:
