@@ -33,10 +33,10 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     made: list[str] = []
     as_tensor = torch.tensor
 
-    def counted(*given, **how):
+    def counted(*args, **kwargs):
         # Modules that load on the way make tensors of their own.
-        made.extend([how["device"]] if "device" in how else [])
-        return as_tensor(*given, **how)
+        made.extend([kwargs["device"]] if "device" in kwargs else [])
+        return as_tensor(*args, **kwargs)
 
     monkeypatch.setattr(torch, "tensor", counted)
     return made
@@ -61,13 +61,13 @@ def test_a_device_chooses_the_same_images(method, calls):
         "query_set": points[:5],
     }
     for settings in ({"labeled": [3, 4]}, {"balance": "kmeans", "n_clusters": 3}):
-        given = {**settings, "knobs": QUICK.get(method.name)}
-        here = choose(method.name, inputs, 30, **given)
+        options = {**settings, "knobs": QUICK.get(method.name)}
+        here = choose(method.name, inputs, 30, **options)
         assert not calls
         with on_device("cpu"):
-            there = choose(method.name, inputs, 30, **given)
+            there = choose(method.name, inputs, 30, **options)
         np.testing.assert_array_equal(here.indices, there.indices)
-        if "balance" in given:
+        if "balance" in options:
             assert set(calls) == {"cpu"}
         calls.clear()
 
@@ -145,7 +145,7 @@ def test_threads_hold_without_a_run(initpools: Initpools, tmp_path, monkeypatch)
     np.save("emb.npy", clouds(30))
     seen = []
     build = farthest_first
-    monkeypatch.setattr(kcenter, "farthest_first", lambda *given: seen.append(available_threads()) or build(*given))
+    monkeypatch.setattr(kcenter, "farthest_first", lambda *args: seen.append(available_threads()) or build(*args))
     assert initpools("select-pool", "kcenter", "--budget", 2, "--embeddings", "emb.npy", "--threads", 1).code == 0
     assert seen == [1]
 
@@ -153,8 +153,8 @@ def test_threads_hold_without_a_run(initpools: Initpools, tmp_path, monkeypatch)
 @pytest.mark.parametrize("command", ["select-pool usl --budget 9", "rank kcenter", "score typicality"])
 def test_commands_hand_their_products_to_the_gpu(initpools: Initpools, calls, tmp_path, monkeypatch, command):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(context, "gpu", lambda wanted: "cpu" if wanted == "cuda" else None)
-    monkeypatch.setattr(machine, "resolve_device", lambda wanted: "cpu")
+    monkeypatch.setattr(context, "gpu", lambda device: "cpu" if device == "cuda" else None)
+    monkeypatch.setattr(machine, "resolve_device", lambda device: "cpu")
     np.save("emb.npy", clouds(1797))
     for where in ([], ["--dataset", "digits"]):
         here = initpools(*command.split(), *where, "--embeddings", "emb.npy", "--json")

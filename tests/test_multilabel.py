@@ -41,14 +41,14 @@ def test_metrics_are_those_of_scikit_learn(seed):
 
     probs, labels = predictions(seed)
     present, predicted = labels[:, :-1], (probs >= 0.5).astype(int)
-    found = multilabel_metrics(probs, labels)
-    assert found["auc"] == pytest.approx(roc_auc_score(present, probs[:, :-1], average="macro"))
-    assert found["mean_average_precision"] == pytest.approx(average_precision_score(present, probs[:, :-1]))
-    assert found["micro_f1"] == pytest.approx(f1_score(labels, predicted, average="micro"))
-    assert found["macro_f1"] == pytest.approx(f1_score(present, predicted[:, :-1], average="macro"))
-    assert found["absent_classes"] == 1
+    metrics = multilabel_metrics(probs, labels)
+    assert metrics["auc"] == pytest.approx(roc_auc_score(present, probs[:, :-1], average="macro"))
+    assert metrics["mean_average_precision"] == pytest.approx(average_precision_score(present, probs[:, :-1]))
+    assert metrics["micro_f1"] == pytest.approx(f1_score(labels, predicted, average="micro"))
+    assert metrics["macro_f1"] == pytest.approx(f1_score(present, predicted[:, :-1], average="macro"))
+    assert metrics["absent_classes"] == 1
     losses = [log_loss(labels[:, k], probs[:, k].clip(1e-12, 1 - 1e-12), labels=[0, 1]) for k in range(4)]
-    assert found["nll"] == pytest.approx(np.mean(losses))
+    assert metrics["nll"] == pytest.approx(np.mean(losses))
     assert label_recalls(probs, labels)[:-1] == pytest.approx(recall_score(present, predicted[:, :-1], average=None))
     for by_class in (average_precisions, f1_scores, label_areas, label_recalls):
         assert np.isnan(by_class(probs, labels)).tolist() == [False] * 3 + [True]
@@ -144,7 +144,7 @@ def test_badge_takes_the_gradients_of_the_logistic_losses():
 
     rng = np.random.default_rng(0)
     features, probs = rng.normal(size=(6, 3)).astype(np.float32), rng.random((6, 2))
-    found = queries.badge_of_sets(features, probs, NONE, 6, np.random.default_rng(1))
+    selection = queries.badge_of_sets(features, probs, NONE, 6, np.random.default_rng(1))
     logits = np.log(probs / (1 - probs))
     gradients = []
     for row in range(6):
@@ -154,9 +154,9 @@ def test_badge_takes_the_gradients_of_the_logistic_losses():
         torch.nn.functional.binary_cross_entropy_with_logits(out, target, reduction="sum").backward()
         gradients.append(weight.grad.numpy().ravel())
     gradients = np.array(gradients)
-    assert found.indices[0] == (gradients**2).sum(axis=1).argmax()
-    second = np.linalg.norm(gradients[found.indices[1]] - gradients[found.indices[0]])
-    assert found.scores[1] == pytest.approx(second, rel=1e-5)
+    assert selection.indices[0] == (gradients**2).sum(axis=1).argmax()
+    second = np.linalg.norm(gradients[selection.indices[1]] - gradients[selection.indices[0]])
+    assert selection.scores[1] == pytest.approx(second, rel=1e-5)
 
 
 @pytest.mark.parametrize("name", strategies.names())
@@ -289,14 +289,14 @@ def test_labels_are_exported_as_several(chest_run, initpools, kind, tmp_path):
     done = initpools("export", kind, "-o", target, "--dataset-labels", "--run", chest_run, *copies)
     assert done.code == 0, done.err
     text = (target / "samples.json" if kind == "fiftyone" else target).read_text()
-    wanted = {
+    expected = {
         "csv": "mass|nodule",
         "jsonl": '"mass|nodule"',
         "label-studio": '"choices": ["mass", "nodule"]',
         "cvat": '<tag label="mass" source="manual" /> <tag label="nodule" source="manual" />',
         "fiftyone": '{ "_cls": "Classification", "label": "mass" }, { "_cls": "Classification", "label": "nodule" }',
     }[kind]
-    assert " ".join(wanted.replace("[", "[ ").replace("]", " ]").split()) in " ".join(
+    assert " ".join(expected.replace("[", "[ ").replace("]", " ]").split()) in " ".join(
         text.replace("[", "[ ").replace("]", " ]").split()
     )
 

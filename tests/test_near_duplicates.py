@@ -62,15 +62,15 @@ def test_a_group_of_any_size_is_one_group(count: int) -> None:
     rows = planted(200)
     for noise in (0, 1e-3):
         copies = rows[:1] * 3 + noise * planted(count, 1)
-        found = groups_of(near_pairs(np.concatenate([rows, copies]))[0], 200 + count)
-        assert (found[200:] == 0).all() and (found[1:200] == np.arange(1, 200)).all()
+        groups = groups_of(near_pairs(np.concatenate([rows, copies]))[0], 200 + count)
+        assert (groups[200:] == 0).all() and (groups[1:200] == np.arange(1, 200)).all()
 
 
 def test_a_scale_or_a_dense_region_makes_no_near_duplicates() -> None:
     rows = planted(300)
     dense = rows[0] + 0.4 * planted(100, 1)
-    found, _ = near_pairs(1e-3 * np.concatenate([rows[1:], dense]))
-    assert len(found) == 0
+    pairs, _ = near_pairs(1e-3 * np.concatenate([rows[1:], dense]))
+    assert len(pairs) == 0
 
 
 @pytest.mark.parametrize("n", [0, 1, 2, NEIGHBORS])
@@ -111,15 +111,15 @@ def test_copies_are_reported_when_images_are_read_and_near_duplicates_when_embed
     photographs: Path, tmp_path: Path, initpools: Initpools
 ) -> None:
     run, table = tmp_path / "run", tmp_path / "dup.csv"
-    said = initpools("embed", "pixels", "--dataset", photographs, "--run", run, "--set", "dataset.size=16")
-    assert said.err.count("1 of 30 train images is an exact copy of another train image (same checksum).") == 1
-    assert "4 of 30 images are near-duplicates of another one" in said.err
-    said = initpools("score", "duplicate", "--run", run, "-o", table)
-    assert said.code == 0 and "exact cop" not in said.err, "copies are reported once"
-    found = pd.read_csv(table)
-    assert found["path"].tolist() == ["03.png", "07.png", "05.png", "11.png"]
-    assert found["group"].tolist() == [3, 3, 5, 5] and found["relation"].tolist() == ["copy", "copy", "near", "near"]
-    assert found["nearest"].tolist() == [7, 3, 11, 5] and (found["similarity"] > 0.99).all()
+    result = initpools("embed", "pixels", "--dataset", photographs, "--run", run, "--set", "dataset.size=16")
+    assert result.err.count("1 of 30 train images is an exact copy of another train image (same checksum).") == 1
+    assert "4 of 30 images are near-duplicates of another one" in result.err
+    result = initpools("score", "duplicate", "--run", run, "-o", table)
+    assert result.code == 0 and "exact cop" not in result.err, "copies are reported once"
+    rows = pd.read_csv(table)
+    assert rows["path"].tolist() == ["03.png", "07.png", "05.png", "11.png"]
+    assert rows["group"].tolist() == [3, 3, 5, 5] and rows["relation"].tolist() == ["copy", "copy", "near", "near"]
+    assert rows["nearest"].tolist() == [7, 3, 11, 5] and (rows["similarity"] > 0.99).all()
     groups = np.load(run / "embed" / "pixels" / "near_duplicates.npy")
     assert np.flatnonzero(groups != np.arange(30)).tolist() == [7, 11]
 
@@ -130,15 +130,15 @@ def test_groups_of_a_file_of_embeddings_have_equal_rows_but_no_copies(tmp_path: 
     np.save(tmp_path / "rows.npy", rows)
     table = tmp_path / "dup.csv"
     assert initpools("score", "duplicate", "--embeddings", tmp_path / "rows.npy", "-o", table).code == 0
-    found = pd.read_csv(table)
-    assert found["index"].tolist() == [2, 9, 20], "zero rows are near to nothing"
-    assert found["relation"].tolist() == ["equal embedding", "equal embedding", "near"]
-    said = initpools("score", "typicality", "--embeddings", tmp_path / "rows.npy", "-o", table)
-    assert said.code == 2 and "does not end in .npy" in said.err
+    duplicates = pd.read_csv(table)
+    assert duplicates["index"].tolist() == [2, 9, 20], "zero rows are near to nothing"
+    assert duplicates["relation"].tolist() == ["equal embedding", "equal embedding", "near"]
+    result = initpools("score", "typicality", "--embeddings", tmp_path / "rows.npy", "-o", table)
+    assert result.code == 2 and "does not end in .npy" in result.err
 
 
 @pytest.mark.parametrize("shift", [0.0, 1e-3])
 def test_an_approximate_search_checks_its_pairs_exactly(shift: float) -> None:
     rows = np.concatenate([planted(400, 2, 8), planted(400, 2, 8) + shift * planted(400, 3, 8)])
-    found = {tuple(pair) for pair in near_pairs(rows, probes=2)[0].tolist()}
-    assert {(i, i + 400) for i in range(400)} <= found <= {tuple(pair) for pair in near_pairs(rows)[0].tolist()}
+    pairs = {tuple(pair) for pair in near_pairs(rows, probes=2)[0].tolist()}
+    assert {(i, i + 400) for i in range(400)} <= pairs <= {tuple(pair) for pair in near_pairs(rows)[0].tolist()}

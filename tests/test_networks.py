@@ -129,16 +129,16 @@ def test_projector_is_seeded_and_of_the_widths_asked_for() -> None:
 
 
 @pytest.mark.parametrize(
-    ("asked", "told"),
+    ("options", "message"),
     [
         ({"name": "resnt18"}, "'resnet18'"),
         ({"size": 7}, "7 x 7"),
         ({"width": 0.0}, "width = 0.0"),
     ],
 )
-def test_what_cannot_be_built_is_said(asked: dict[str, object], told: str) -> None:
-    arguments = {"name": "convnet", "channels": 3, "size": 32, "seed": 0, **asked}
-    with pytest.raises(UserError, match=told):
+def test_what_cannot_be_built_is_said(options: dict[str, object], message: str) -> None:
+    arguments = {"name": "convnet", "channels": 3, "size": 32, "seed": 0, **options}
+    with pytest.raises(UserError, match=message):
         build_encoder(**arguments)  # type: ignore[arg-type]
 
 

@@ -25,12 +25,12 @@ def rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> np.ndarray:
     """Three groups of embeddings in feats.npy of the current folder, with ids.txt and labels.csv."""
     monkeypatch.chdir(tmp_path)
     rng = np.random.default_rng(0)
-    found: np.ndarray = (rng.normal(size=(N, D)) + 8 * np.eye(D)[CLASSES]).astype(np.float32)
-    np.save("feats.npy", found)
+    embeddings: np.ndarray = (rng.normal(size=(N, D)) + 8 * np.eye(D)[CLASSES]).astype(np.float32)
+    np.save("feats.npy", embeddings)
     Path("ids.txt").write_text("\n".join(IDS) + "\n")
     write_table("labels.csv", ("id", "label"), zip(IDS, map("abc".__getitem__, CLASSES), strict=True))
     write_table("numbers.csv", ("index", "label"), enumerate(map("abc".__getitem__, CLASSES)))
-    return found
+    return embeddings
 
 
 def write_table(path: str, *lines: object) -> None:
@@ -196,18 +196,18 @@ DTYPES = ["float16", "float32", "float64", "longdouble", ">f4", "int8", "bool", 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_any_numeric_type_is_stored_as_float32(rows: np.ndarray, initpools: Initpools, dtype: str) -> None:
-    given = np.asfortranarray(rows) if dtype == "fortran" else rows.astype(dtype)
-    np.save("feats.npy", given)
+    array = np.asfortranarray(rows) if dtype == "fortran" else rows.astype(dtype)
+    np.save("feats.npy", array)
     assert initpools("embed", "feats.npy").code == 0
-    found = np.load(RESULT)
-    assert found.dtype == np.float32 and found.flags.c_contiguous
-    np.testing.assert_array_equal(found, given.astype(np.float32))
+    embeddings = np.load(RESULT)
+    assert embeddings.dtype == np.float32 and embeddings.flags.c_contiguous
+    np.testing.assert_array_equal(embeddings, array.astype(np.float32))
 
 
 def _with(rows: np.ndarray, value: float) -> np.ndarray:
-    found = rows.astype(np.float64)
-    found[17, 1] = value
-    return found
+    array = rows.astype(np.float64)
+    array[17, 1] = value
+    return array
 
 
 BAD_ARRAYS = {
@@ -227,10 +227,10 @@ BAD_ARRAYS = {
 
 @pytest.mark.parametrize("kind", BAD_ARRAYS)
 def test_a_file_that_holds_no_embeddings_is_refused(rows: np.ndarray, initpools: Initpools, kind: str) -> None:
-    change, said = BAD_ARRAYS[kind]
+    change, message = BAD_ARRAYS[kind]
     np.save("bad.npy", change(rows), allow_pickle=True)
     refused = initpools("embed", "bad.npy")
-    assert refused.code == 2 and "bad.npy" in refused.err and said in refused.err, refused.err
+    assert refused.code == 2 and "bad.npy" in refused.err and message in refused.err, refused.err
     assert not Path("runs").exists()
 
 
@@ -243,7 +243,7 @@ def test_files_of_other_formats_are_refused_by_name(rows: np.ndarray, initpools:
     for suffix in UNREAD:
         with pytest.raises(UserError, match=rf"There is no file none\{suffix}"):
             refuse_other_file(f"none{suffix}")
-    for file, said in (
+    for file, message in (
         ("none.npy", "There is no file none.npy"),
         ("none.pkl", "numpy.save"),
         ("cut.npy", "numpy.save"),
@@ -252,11 +252,11 @@ def test_files_of_other_formats_are_refused_by_name(rows: np.ndarray, initpools:
     ):
         refused = initpools("embed", file)
         assert refused.code == 2 and file in refused.err, refused.err
-        assert said in refused.err, refused.err
+        assert message in refused.err, refused.err
     for name in ("", "simclr", "resnet18", "timm/vit_small_patch14_dinov2.lvd142m"):
         refuse_other_file(name)
     assert not Path("runs").exists()
-    for words, said in (
+    for words, message in (
         (["embed", "pca", "--ids", "ids.txt", "--dataset", "digits"], "--ids ids.txt needs a file of embeddings"),
         (["embed", "feats.npy", "--weights", "w.pth"], "--weights has no effect"),
         (["embed", "feats.npy", "--set", "embed.patches=true"], "embed.patches has no effect"),
@@ -266,7 +266,7 @@ def test_files_of_other_formats_are_refused_by_name(rows: np.ndarray, initpools:
         (["embed", "pca", "--dataset", "digits", "--set", "dataset.ids=ids.txt"], "dataset.ids"),
     ):
         refused = initpools(*words)
-        assert refused.code == 2 and said in refused.err, refused.err
+        assert refused.code == 2 and message in refused.err, refused.err
     assert not Path("runs").exists()
 
 
@@ -284,15 +284,15 @@ BAD_IDS = {
 
 @pytest.mark.parametrize("kind", BAD_IDS)
 def test_ids_that_repeat_or_name_no_image_are_named(rows: np.ndarray, initpools: Initpools, kind: str) -> None:
-    lines, said = BAD_IDS[kind]
+    lines, message = BAD_IDS[kind]
     Path("bad.txt").write_text("\n".join(lines))
     if kind in ("repeated", "too few", "too many", "empty", "control"):
         refused = initpools("embed", "feats.npy", "--ids", "bad.txt")
-        assert refused.code == 2 and said in refused.err, refused.err
+        assert refused.code == 2 and message in refused.err, refused.err
         assert not Path("runs").exists()
     assert initpools("embed", "feats.npy", "--ids", "ids.txt").code == 0
     refused = initpools("embed", "feats.npy", "--ids", "bad.txt")
-    assert refused.code == 2 and said in refused.err, refused.err
+    assert refused.code == 2 and message in refused.err, refused.err
 
 
 def test_ids_must_cover_all_images(rows: np.ndarray, initpools: Initpools) -> None:

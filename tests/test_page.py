@@ -223,10 +223,10 @@ def test_html_is_written_in_templates_only() -> None:
     )
     package = Path(figures.__file__).parent.parent
     # Plotly's texts have <b> and <br>; options have metavars such as <name>.
-    found = [
+    files = [
         path.name for path in package.rglob("*.py") if tag.search(re.sub(r"#.*", "", path.read_text(encoding="utf-8")))
     ]
-    assert found == []
+    assert files == []
     assert all(path.read_text(encoding="utf-8").count("| safe") <= 1 for path in package.rglob("*.j2"))
 
 

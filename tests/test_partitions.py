@@ -101,8 +101,8 @@ def test_two_rounds_equal_their_plain_definition(case, name, partitions, share):
     method = strategies.get(name)
     call = StrategyCall(method, {"embeddings": points}, method.validate(KNOBS.get(name, {})), 3)
     measured = max(1, int(share * len(points)))
-    found = select_in_rounds(call, np.arange(len(points)), np.array(labeled, int), budget, partitions, measured)
-    assert found.indices.tolist() == plain_rounds(name, points, labeled, budget, partitions, measured, 3)
+    selection = select_in_rounds(call, np.arange(len(points)), np.array(labeled, int), budget, partitions, measured)
+    assert selection.indices.tolist() == plain_rounds(name, points, labeled, budget, partitions, measured, 3)
 
 
 @pytest.mark.parametrize("name", ["log-det", "disparity"])
@@ -110,12 +110,12 @@ def test_an_objective_of_the_picks_alone_is_measured_on_the_union(name):
     points, labeled, rows = cloud(90), np.array([4, 50]), np.arange(90)
     method = strategies.get(name)
     call = StrategyCall(method, {"embeddings": points}, method.validate({}), 0)
-    found = select_in_rounds(call, rows, labeled, 6, 3, 90)
+    selection = select_in_rounds(call, rows, labeled, 6, 3, 90)
     parts = random_partitions(np.setdiff1d(rows, labeled), 3, 0)
     union = np.concatenate([call.on(np.union1d(part, labeled), labeled, 6).indices for part in parts])
     again = call.on(np.union1d(union, labeled), labeled, 6)
-    assert found.indices.tolist() == again.indices.tolist()
-    np.testing.assert_array_equal(found.scores, again.scores)
+    assert selection.indices.tolist() == again.indices.tolist()
+    np.testing.assert_array_equal(selection.scores, again.scores)
 
 
 def test_partitions_are_even_and_have_every_row_once():
@@ -129,14 +129,14 @@ def test_partitions_are_even_and_have_every_row_once():
 
 @pytest.mark.parametrize("name", NAMES)
 def test_picks_are_distinct_unlabeled_and_the_same_for_any_number_of_threads(name):
-    found = []
+    selections = []
     for threads in (1, 2):
         with threadpool_limits(threads):
-            given_ = {"labeled": [5, 6], "exclude": np.arange(100, 150), "seed": 2, "partitions": 4}
-            found.append(choose(name, {"embeddings": cloud(600, 8)}, 20, **given_))
-    check_picks(found[0], 600, [5, 6, *range(100, 150)], 20)
-    np.testing.assert_array_equal(found[0].indices, found[1].indices)
-    assert found[0].scores.tobytes() == found[1].scores.tobytes()
+            options = {"labeled": [5, 6], "exclude": np.arange(100, 150), "seed": 2, "partitions": 4}
+            selections.append(choose(name, {"embeddings": cloud(600, 8)}, 20, **options))
+    check_picks(selections[0], 600, [5, 6, *range(100, 150)], 20)
+    np.testing.assert_array_equal(selections[0].indices, selections[1].indices)
+    assert selections[0].scores.tobytes() == selections[1].scores.tobytes()
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -208,9 +208,9 @@ def test_two_rounds_keep_most_of_the_objective(monkeypatch):
 def test_the_estimate_of_the_runtime_is_that_of_both_rounds(monkeypatch):
     monkeypatch.setattr(runtime, "speed", lambda: 1e11)
     maxherding = strategies.get("maxherding")
-    said = runtime.expectation("maxherding", maxherding, 10**6, 512, 100, maxherding.validate({}), 0, 10)
+    message = runtime.expectation("maxherding", maxherding, 10**6, 512, 100, maxherding.validate({}), 0, 10)
     # 10 · 8 · 10¹⁰ · 512 for the first round, and 8 · 20,000 · 21,000 · 512 for the second, at 10¹¹ a second.
-    assert "maxherding will take about 69 min for 1,000,000 images of 512 dimensions in 10 partitions." in said
+    assert "maxherding will take about 69 min for 1,000,000 images of 512 dimensions in 10 partitions." in message
     offered = runtime.expectation("maxherding", maxherding, 10**6, 512, 100, maxherding.validate({}), 0, 1)
     # 4.8 · 10⁹ pairs; 1,024 partitions have 3.4 · 10⁹ and 64 have 1.6 · 10¹⁰.
     assert "With --partitions 256 it selects from random partitions and then from their picks, in about" in offered
@@ -219,7 +219,7 @@ def test_the_estimate_of_the_runtime_is_that_of_both_rounds(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("name", "budget", "given_", "fact", "remedy"),
+    ("name", "budget", "options", "fact", "remedy"),
     [
         ("kmeans", 5, {"partitions": 2}, "partitions=2 is not possible with 'kmeans'", "facility-location, graph-cut"),
         ("maxherding", 21, {"partitions": 3}, "partitions=3 leaves 20 of 60 images", "Use --partitions 2 or fewer"),
@@ -229,9 +229,9 @@ def test_the_estimate_of_the_runtime_is_that_of_both_rounds(monkeypatch):
         ("maxherding", 5, {"partitions": 2, "min_distance": 0.1}, "with min_distance=0.1", "Leave out one"),
     ],
 )
-def test_partitions_that_do_not_work_are_refused(name, budget, given_, fact, remedy):
+def test_partitions_that_do_not_work_are_refused(name, budget, options, fact, remedy):
     with pytest.raises(UserError, match=fact) as error:
-        choose(name, {"embeddings": cloud(60)}, budget, **given_)
+        choose(name, {"embeddings": cloud(60)}, budget, **options)
     assert remedy in error.value.remedy
 
 

@@ -20,7 +20,7 @@ from initpools_cli.testing import cloud, inputs_for
 quick = settings(max_examples=25, deadline=None)
 
 
-def plain_limit(strategy: str, inputs: dict, groups: list, budget: int, labeled: list, most: int, **given) -> list:
+def plain_limit(strategy: str, inputs: dict, groups: list, budget: int, labeled: list, most: int, **options) -> list:
     """Pick image by image: skip those of full groups, and ask again without them; a cap rises when all are full."""
     n, picked = len(groups), []
     while len(picked) < budget:
@@ -35,7 +35,7 @@ def plain_limit(strategy: str, inputs: dict, groups: list, budget: int, labeled:
         room = sum(min(left[group], cap - used[group]) for group in left if left[group])
         closed = [i for i in free if i not in open_]
         count = min(budget - len(picked), room)
-        for image in choose(strategy, inputs, count, labeled=known, exclude=closed, **given).indices.tolist():
+        for image in choose(strategy, inputs, count, labeled=known, exclude=closed, **options).indices.tolist():
             if used[groups[image]] < cap:
                 picked.append(image)
                 used[groups[image]] += 1
@@ -65,25 +65,25 @@ def cases(draw):
 def test_a_limit_per_group_equals_its_plain_definition(case, strategy):
     groups, labeled, budget, most = case
     inputs = {**inputs_for(cloud(len(groups))), "groups": groups}
-    given = {"labeled": labeled, "per_group": most}
-    found = choose(strategy, inputs, budget, **given).indices
+    options = {"labeled": labeled, "per_group": most}
+    picks = choose(strategy, inputs, budget, **options).indices
     plain = plain_limit(strategy, inputs, groups.tolist(), budget, labeled, most)
-    assert found.tolist() == plain
+    assert picks.tolist() == plain
     least, greatest = caps(groups, labeled, budget, most)
-    have = np.bincount(groups[[*labeled, *found]], minlength=len(least))
+    have = np.bincount(groups[[*labeled, *picks]], minlength=len(least))
     assert (least <= have).all() and (have <= greatest).all()
     names = np.array([f"patient {9 - code}" for code in groups])
-    assert choose(strategy, {**inputs, "groups": names}, budget, **given).indices.tolist() == plain
+    assert choose(strategy, {**inputs, "groups": names}, budget, **options).indices.tolist() == plain
 
 
 @pytest.mark.parametrize("method", list(strategies), ids=lambda method: method.name)
 def test_every_strategy_keeps_to_a_limit_per_group(method):
     inputs, labeled, knobs = inputs_for(cloud()), [3, 40], QUICK.get(method.name, {})
     for most, budget, balance in ((1, 7, "none"), (2, 25, "kmeans")):
-        given = {"labeled": labeled, "balance": balance, "n_clusters": 3, "knobs": knobs}
-        found = choose(method, inputs, budget, per_group=most, **given).indices
+        options = {"labeled": labeled, "balance": balance, "n_clusters": 3, "knobs": knobs}
+        picks = choose(method, inputs, budget, per_group=most, **options).indices
         least, greatest = caps(inputs["groups"], labeled, budget, most)
-        have = np.bincount(inputs["groups"][[*labeled, *found]], minlength=len(least))
+        have = np.bincount(inputs["groups"][[*labeled, *picks]], minlength=len(least))
         assert (least <= have).all() and (have <= greatest).all()
     testing.check_budget(method, "many duplicates", "groups", knobs)
 
@@ -93,9 +93,9 @@ def test_every_strategy_keeps_to_a_limit_per_group(method):
 def test_picks_spread_over_groups_go_to_those_with_the_fewest_images(case):
     groups, labeled, budget, _ = case
     inputs = {**inputs_for(cloud(len(groups))), "groups": groups}
-    found = choose("kcenter", inputs, budget, labeled=labeled, balance="groups")
+    selection = choose("kcenter", inputs, budget, labeled=labeled, balance="groups")
     have, size = np.bincount(groups[labeled], minlength=groups.max() + 1), np.bincount(groups)
-    for image, group in zip(found.indices, found.clusters, strict=True):
+    for image, group in zip(selection.indices, selection.clusters, strict=True):
         assert groups[image] == group
         assert have[group] == have[have < size].min()
         have[group] += 1
@@ -113,22 +113,22 @@ def test_the_first_groups_are_drawn_and_a_larger_pool_begins_with_the_smaller():
 def test_a_limit_and_a_minimum_distance_hold_together():
     points, groups = cloud(60, 2), np.arange(60) % 4
     inputs = {"embeddings": points, "groups": groups}
-    found = choose("kmeans", inputs, 12, per_group=1, min_distance=0.3, normalize=False).indices
-    gaps = np.linalg.norm(points[found][:, None] - points[found], axis=2) + 9 * np.eye(len(found))
+    picks = choose("kmeans", inputs, 12, per_group=1, min_distance=0.3, normalize=False).indices
+    gaps = np.linalg.norm(points[picks][:, None] - points[picks], axis=2) + 9 * np.eye(len(picks))
     assert gaps.min() >= 0.3
-    assert np.bincount(groups[found[:4]], minlength=4).tolist() == [1, 1, 1, 1]
+    assert np.bincount(groups[picks[:4]], minlength=4).tolist() == [1, 1, 1, 1]
 
 
 def test_copies_come_last_and_keep_to_the_limit_among_themselves():
     points = np.repeat(cloud(6), [1, 1, 1, 1, 5, 5], axis=0)
     groups = np.array([0, 0, 0, 0, 1, 1, 1, 1, 1, 2, 2, 2, 2, 2])
-    found = choose("kcenter", {"embeddings": points, "groups": groups}, 14, per_group=2)
-    assert set(found.indices[:6]) == {0, 1, 2, 3, 4, 9}
-    assert np.bincount(groups[found.indices[6:8]]).tolist() == [0, 1, 1]
+    selection = choose("kcenter", {"embeddings": points, "groups": groups}, 14, per_group=2)
+    assert set(selection.indices[:6]) == {0, 1, 2, 3, 4, 9}
+    assert np.bincount(groups[selection.indices[6:8]]).tolist() == [0, 1, 1]
 
 
 @pytest.mark.parametrize(
-    ("given", "found"),
+    ("options", "message"),
     [
         ({"per_group": 2}, "'random' needs groups"),
         ({"balance": "groups"}, "'random' needs groups"),
@@ -139,9 +139,9 @@ def test_copies_come_last_and_keep_to_the_limit_among_themselves():
         ({"per_group": 1, "groups": [0] * 8 + [-1]}, "groups has -1 for image 8"),
     ],
 )
-def test_groups_that_cannot_be_used_are_refused(given, found):
-    with pytest.raises(UserError, match=found):
-        initpools_cli.select(cloud(9), "random", 3, **given)
+def test_groups_that_cannot_be_used_are_refused(options, message):
+    with pytest.raises(UserError, match=message):
+        initpools_cli.select(cloud(9), "random", 3, **options)
 
 
 @pytest.fixture
@@ -166,22 +166,24 @@ def test_files_alone_name_groups_by_index_or_by_id(files: Path, initpools: Initp
     assert [row["index"] for row in other["pool"]] == picks
     assert [row["path"] for row in other["pool"]] == [f"scan-{i}.png" for i in picks]
     assert one["card"]["groups"] == one["card"]["groups_covered"] == 10 and one["card"]["largest_group"] == 2
-    found = initpools("rank", "kcenter@groups", *words[2:4], "--groups", r"(.)\.png", "--ids", "ids.txt", "--depth", 10)
-    assert sorted(int(name[-5]) for name in found.out.split()[:10]) == list(range(10))
-    for asked, fault in (
+    result = initpools(
+        "rank", "kcenter@groups", *words[2:4], "--groups", r"(.)\.png", "--ids", "ids.txt", "--depth", 10
+    )
+    assert sorted(int(name[-5]) for name in result.out.split()[:10]) == list(range(10))
+    for arguments, fault in (
         (["select-pool", "kcenter@groups", *words[2:6]], "needs groups, and there are none"),
         (["select-pool", "kcenter", *words[2:6], "--groups", "by-id.csv"], "which is not an integer"),
         (["rank", "kcenter", *words[2:4], "--groups", "by-index.csv"], "has no effect"),
     ):
-        refused = initpools(*asked)
+        refused = initpools(*arguments)
         assert refused.code == 2 and fault in refused.err
 
 
 def test_a_run_without_groups_takes_them_for_picks_alone(copied_run: Path, initpools: Initpools) -> None:
     Path("g.csv").write_text("index,group\n" + "".join(f"{i},writer {i % 20}\n" for i in range(1797)))
     words = ["select-pool", "random", "--budget", 30, "--set", "per_group=1", "--groups", "g.csv"]
-    found = initpools(*words, "--json")
-    assert "for picks only" in found.err and json.loads(found.out)["card"]["groups_covered"] == 20
+    result = initpools(*words, "--json")
+    assert "for picks only" in result.err and json.loads(result.out)["card"]["groups_covered"] == 20
     assert "already done" in initpools(*words).err
     assert "group" not in (copied_run / "runs/digits/data/items.csv").read_text().partition("\n")[0]
     assert initpools("al-run", "--groups", "g.csv").code == 2

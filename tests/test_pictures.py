@@ -158,10 +158,10 @@ def test_umap_that_is_not_installed_is_a_sentence(monkeypatch):
 def test_each_region_is_a_third(n, seed):
     rng = np.random.default_rng(seed)
     table = pd.DataFrame({"confidence": rng.integers(0, 4, n) / 4, "variability": rng.random(n)})
-    found = regions(table)
-    assert (found.sum() == round(n / 3)).all()
-    assert not (found["easy"] & found["hard"]).any()
-    inside, outside = found["ambiguous"], ~found["ambiguous"]
+    masks = regions(table)
+    assert (masks.sum() == round(n / 3)).all()
+    assert not (masks["easy"] & masks["hard"]).any()
+    inside, outside = masks["ambiguous"], ~masks["ambiguous"]
     if inside.any() and outside.any():
         assert table["variability"][inside].min() > table["variability"][outside].max()
 

@@ -62,8 +62,11 @@ def png16(values: np.ndarray) -> bytes:
 def test_one_range_for_a_data_set_is_printed_stored_and_kept(tmp_path, initpools, monkeypatch):
     monkeypatch.chdir(tmp_path)
     deep_folder(tmp_path / "deep")
-    said = initpools("embed", "pixels", "--dataset", "deep", "--set", "dataset.size=32")
-    assert said.code == 0 and "(uint16): values 100,600 become 0 to 255 (dataset.scale = auto: 0.1 and 99.9" in said.err
+    result = initpools("embed", "pixels", "--dataset", "deep", "--set", "dataset.size=32")
+    assert (
+        result.code == 0
+        and "(uint16): values 100,600 become 0 to 255 (dataset.scale = auto: 0.1 and 99.9" in result.err
+    )
     pixels = 255 * np.load(tmp_path / "runs/deep/embed/pixels/train.npy")
     assert len(np.unique(pixels)) > 200 and pixels.min() == 0 and pixels.max() == 255
     # An image that comes later is shown by the same range, however it would fill one of its own, and is counted.
@@ -118,10 +121,10 @@ def test_floats_from_0_to_1_beside_integers_have_their_own_range():
 def test_values_are_scaled_clipped_and_counted(values):
     tally = ConversionCounts()
     low, high = -10.0, 90.0
-    found = tally.add(values, (low, high))
+    pixels = tally.add(values, (low, high))
     wide = values.astype(np.float64)
     clean = np.where(np.isnan(wide), low, wide)
-    assert np.abs(found - (np.clip(clean, low, high) - low) / (high - low) * 255).max() <= 0.5 + 1e-3
+    assert np.abs(pixels - (np.clip(clean, low, high) - low) / (high - low) * 255).max() <= 0.5 + 1e-3
     assert tally.clipped_values == np.count_nonzero(np.isfinite(wide) & ((wide < low) | (wide > high)))
     assert tally.invalid == (not np.isfinite(wide).all())
 
