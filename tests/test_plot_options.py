@@ -13,16 +13,16 @@ from initpools_cli.reporting.plot_data.sources import plot_module
 
 def test_an_option_that_a_kind_makes_no_use_of_is_refused(copied_run: Path, initpools: Initpools) -> None:
     np.save("numbers.npy", np.arange(3))
-    given = {f"--{name}": "numbers.npy" for name in ("embeddings", "scores", "labeled", "labels")}
-    given |= {"--name": "x", "--from": "simclr"}
+    options = {f"--{name}": "numbers.npy" for name in ("embeddings", "scores", "labeled", "labels")}
+    options |= {"--name": "x", "--from": "simclr"}
     for kind in plots.names():
         module = plot_module(kind)
-        for flag in given.keys() - module.OPTIONS:
-            ended = initpools("plot", kind, flag, given[flag], "--run", "runs/digits")
+        for flag in options.keys() - module.OPTIONS:
+            ended = initpools("plot", kind, flag, options[flag], "--run", "runs/digits")
             assert ended.code == 2 and f"{flag} has no effect in `plot {kind}`." in ended.err, (kind, flag)
-        for flag in given.keys() - getattr(module, "OPTIONS_WITHOUT_RUN", given.keys()) - {"--from"}:
+        for flag in options.keys() - getattr(module, "OPTIONS_WITHOUT_RUN", options.keys()) - {"--from"}:
             file = "--embeddings" if "--embeddings" in module.OPTIONS_WITHOUT_RUN else "--scores"
-            ended = initpools("plot", kind, flag, given[flag], file, "numbers.npy", "-o", "x.html")
+            ended = initpools("plot", kind, flag, options[flag], file, "numbers.npy", "-o", "x.html")
             assert ended.code == 2 and f"{flag} has no effect in `plot {kind}`" in ended.err, (kind, flag)
     assert not Path("runs/digits/plot").exists() and not Path("x.html").exists()
 

@@ -238,9 +238,9 @@ def test_what_is_wrong_is_said(initpools: Initpools, folder: Path, case: str) ->
         Path(name.partition(":")[0] if ".py" in name else "mine.py").write_text(source)
     np.save("known.npy", [3])
     ended = initpools("select-pool", name, "--budget", 7, *ALONE, "--labeled", "known.npy")
-    said = ended.err.replace("\n", " ")
-    assert ended.code == 2 and ended.out == "", said
-    assert fact in said and remedy in said, said
+    message = ended.err.replace("\n", " ")
+    assert ended.code == 2 and ended.out == "", message
+    assert fact in message and remedy in message, message
     with pytest.raises(UserError) as error:
         initpools_cli.select(POINTS, name, 7, labeled=[3], normalize=False)
     assert str(error.value.value) in error.value.fact
@@ -292,7 +292,7 @@ def test_an_installed_package_is_listed_and_chosen_by_name(
     assert "norm-top\tThe images with the longest embeddings.\tdrawn anew\ttopmost 1.2\n" in listed.out
     assert "length\t" in initpools("list", "scores").out
     skipped = [line for line in listed.err.splitlines() if "skipped" in line]
-    for name, said in {
+    for name, reason in {
         "bad": "broken.py:1 raised OSError: no license",
         "simclr": "has a name that is taken",
         "coreset": "has a name that is taken",
@@ -301,7 +301,7 @@ def test_an_installed_package_is_listed_and_chosen_by_name(
         "odd name": "can't be named on a command line",
     }.items():
         (line,) = [line for line in skipped if f"'{name}'" in line]
-        assert said in line
+        assert reason in line
     assert len(skipped) == 6
     assert printed(initpools("select-pool", "norm-top", "--budget", 5, *ALONE)) == LONGEST[:5].tolist()
     assert printed(initpools("rank", "length", *ALONE))[:5] == LONGEST[:5].tolist()

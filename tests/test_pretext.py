@@ -54,7 +54,7 @@ def unit(rows: int, seed: int) -> torch.Tensor:
 def test_nt_xent_equals_its_naive_twin(b: int, temperature: float, seed: int) -> None:
     first, second = unit(b, seed), unit(b, seed + 1)
     bank, owners = torch.cat([first, second]), torch.arange(b).repeat(2)
-    found = nt_xent(first, second, bank, torch.arange(b)[:, None] == owners, temperature)
+    losses = nt_xent(first, second, bank, torch.arange(b)[:, None] == owners, temperature)
     for i in range(b):
         positive = math.exp(float(first[i] @ second[i]) / temperature)
         negative = sum(
@@ -62,7 +62,7 @@ def test_nt_xent_equals_its_naive_twin(b: int, temperature: float, seed: int) ->
             for other, owner in zip(bank, owners, strict=True)
             if owner != i
         )
-        assert float(found[i]) == pytest.approx(-math.log(positive / (positive + negative)), rel=1e-9, abs=1e-12)
+        assert float(losses[i]) == pytest.approx(-math.log(positive / (positive + negative)), rel=1e-9, abs=1e-12)
 
 
 def test_a_batch_of_one_has_no_loss_and_ours_has() -> None:
@@ -76,9 +76,9 @@ def test_a_batch_of_one_has_no_loss_and_ours_has() -> None:
     )
     assert torch.equal(alone, torch.zeros(200, dtype=torch.double))
     simclr = task("simclr")
-    found = scores(simclr, images(), views=2, reference=16, batch=8, seed=0, device=CPU)
-    assert found.min() > 0
-    assert len(np.unique(found)) == len(found)
+    losses = scores(simclr, images(), views=2, reference=16, batch=8, seed=0, device=CPU)
+    assert losses.min() > 0
+    assert len(np.unique(losses)) == len(losses)
 
 
 @pytest.mark.parametrize("name", SCORED)
@@ -112,10 +112,10 @@ def test_the_contract_of_a_pretext(name: str, fabric: Fabric, tmp_path: Path) ->
         )
         assert [row["epoch"] for row in rows] == [1, 2]
         assert all(math.isfinite(row["loss"]) for row in rows)
-        found = np.concatenate(
+        embeddings = np.concatenate(
             list(features(pretext, images(channels=channels), layer="backbone", batch=7, device=CPU))
         )
-        assert found.shape[0] == 24 and found.dtype == np.float32 and np.isfinite(found).all()
+        assert embeddings.shape[0] == 24 and embeddings.dtype == np.float32 and np.isfinite(embeddings).all()
 
 
 @pytest.mark.parametrize("name", SCORED)
@@ -176,10 +176,10 @@ def test_an_interrupted_fit_goes_on_to_the_same_bytes(
 
 
 def test_a_second_request_to_stop_is_granted_at_once() -> None:
-    with pytest.raises(KeyboardInterrupt), deferred_stop() as stop_asked:
-        assert not stop_asked()
+    with pytest.raises(KeyboardInterrupt), deferred_stop() as stop_requested:
+        assert not stop_requested()
         signal.raise_signal(signal.SIGINT)
-        assert stop_asked()
+        assert stop_requested()
         signal.raise_signal(signal.SIGINT)
         pytest.fail("went on after the second request")
 
@@ -205,18 +205,18 @@ def test_dynamics_are_the_probability_of_the_positive_in_the_batch(name: str) ->
     first, second = (
         F.normalize(part.detach(), dim=1) for part in (outputs.chunk(2) if name == "simclr" else outputs[:2])
     )
-    found = pretext.confidence(outputs, draws.ids)
+    confidence = pretext.confidence(outputs, draws.ids)
     for i in range(8):
         others = [second[j] for j in range(8) if j != i]
         ways = [(first[i], second[i], others)]
         if name == "simclr":
             others += [first[j] for j in range(8) if j != i]
             ways = [(first[i], second[i], others), (second[i], first[i], others)]
-        said = []
+        expected = []
         for anchor, positive, negatives in ways:
             likely = [math.exp(float(anchor @ other) / 0.05) for other in (positive, *negatives)]
-            said.append(likely[0] / sum(likely))
-        assert float(found[i]) == pytest.approx(np.mean(said), rel=1e-4)
+            expected.append(likely[0] / sum(likely))
+        assert float(confidence[i]) == pytest.approx(np.mean(expected), rel=1e-4)
 
 
 def test_training_learns_something(fabric: Fabric, tmp_path: Path) -> None:

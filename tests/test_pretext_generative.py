@@ -68,14 +68,14 @@ def test_patches_fit_the_size_and_hold_the_pixels(size: int, patch: int) -> None
 
 
 def test_positions_are_sines_and_cosines_of_row_and_column() -> None:
-    found = positions(3, 5, 16)
-    assert found.shape == (15, 16)
-    assert len(torch.unique(found, dim=0)) == 15
+    table = positions(3, 5, 16)
+    assert table.shape == (15, 16)
+    assert len(torch.unique(table, dim=0)) == 15
     for row, column in ((0, 0), (2, 3)):
         angles = [place * 10_000 ** (-k / 4) for place in (row, column) for k in range(4)]
         expected = [math.sin(angle) for angle in angles[:4]] + [math.cos(angle) for angle in angles[:4]]
         expected += [math.sin(angle) for angle in angles[4:]] + [math.cos(angle) for angle in angles[4:]]
-        torch.testing.assert_close(found[row * 5 + column], torch.tensor(expected))
+        torch.testing.assert_close(table[row * 5 + column], torch.tensor(expected))
 
 
 def test_each_block_begins_with_weights_of_its_own() -> None:
@@ -108,8 +108,8 @@ def test_other_tasks_train_on_the_transformer(fabric: Fabric, tmp_path: Path) ->
 @pytest.mark.parametrize("norm_pixels", [True, False])
 def test_mae_equals_its_naive_twin(norm_pixels: bool) -> None:
     mae = task("mae", 12, 3, norm_pixels=norm_pixels)
-    (view, order), outputs, found = looked_at(mae, images(3, 12, 16, 3))
-    assert found.dtype == torch.double
+    (view, order), outputs, losses = looked_at(mae, images(3, 12, 16, 3))
+    assert losses.dtype == torch.double
     for image in range(3):
         hidden = order[image, 12:].tolist()  # A quarter of 6 x 8 patches is seen.
         assert outputs.shape[1] == len(hidden) == 36
@@ -120,7 +120,7 @@ def test_mae_equals_its_naive_twin(norm_pixels: bool) -> None:
             if norm_pixels:
                 target = (target - target.mean()) / math.sqrt(target.var(ddof=1) + MAE_EPSILON)
             total += float(np.mean((outputs[image, number].double().numpy() - target) ** 2))
-        assert float(found[image]) == pytest.approx(total / len(hidden), rel=1e-9)
+        assert float(losses[image]) == pytest.approx(total / len(hidden), rel=1e-9)
 
 
 def test_mae_never_sees_what_it_has_to_rebuild() -> None:
@@ -173,19 +173,19 @@ def test_each_players_gradient_is_that_of_two_optimizers() -> None:
 
     view, codes = inputs
     network = twin.encoder
-    found = network.encode(view)
-    made = network.generate(torch.cat([found, codes]))[8:]
+    latents = network.encode(view)
+    made = network.generate(torch.cat([latents, codes]))[8:]
     critic = dict(network.critic.named_parameters())
     others = {name: w for name, w in network.named_parameters() if not name.startswith("critic.")}
     # One pass in training mode improves the estimate of the spectral norms; later ones take it as it is.
     network.critic.train()
-    network.critic(torch.cat([view, made]).detach(), torch.cat([found, codes]).detach())
+    network.critic(torch.cat([view, made]).detach(), torch.cat([latents, codes]).detach())
     network.critic.eval()
     expected = {}
-    fixed = critic_loss(network.critic(view, found.detach())[1], network.critic(made.detach(), codes)[1]).mean()
+    fixed = critic_loss(network.critic(view, latents.detach())[1], network.critic(made.detach(), codes)[1]).mean()
     for (name, _), gradient in zip(critic.items(), torch.autograd.grad(fixed, critic.values()), strict=True):
         expected[f"critic.{name}"] = gradient
-    posed = generator_loss(network.critic(view, found)[1], network.critic(made, codes)[1]).mean()
+    posed = generator_loss(network.critic(view, latents)[1], network.critic(made, codes)[1]).mean()
     expected |= dict(zip(others, torch.autograd.grad(posed, others.values()), strict=True))
     for name, weight in bigan.encoder.named_parameters():
         assert weight.grad is not None
@@ -217,12 +217,12 @@ def test_the_losses_of_the_game_are_cross_entropies() -> None:
 
 def test_bigans_score_equals_its_naive_twin() -> None:
     bigan = task("bigan", 12, 3, alpha=0.7)
-    inputs, (rebuilt, hidden, again), found = looked_at(bigan, images(3, 12, 12, 3))
+    inputs, (rebuilt, hidden, again), scores = looked_at(bigan, images(3, 12, 12, 3))
     for i in range(3):
         pixels = np.abs(rebuilt[i].double().numpy() - inputs[0][i].double().numpy()).mean()
         one, other = (part[i].double().numpy() for part in (hidden, again))
         share = np.abs(one - other).sum() / (np.abs(one).sum() + EPSILON * len(one))
-        assert float(found[i]) == pytest.approx(0.7 * pixels + 0.3 * share, rel=1e-9)
+        assert float(scores[i]) == pytest.approx(0.7 * pixels + 0.3 * share, rel=1e-9)
     same = bigan.losses(inputs, (inputs[0], hidden, hidden), torch.arange(3))
     assert same.tolist() == [0, 0, 0]
 
@@ -242,20 +242,20 @@ def test_codes_are_of_the_image_and_one_image_a_batch_is_the_users_to_mend() -> 
 def test_the_gaussian_vae_equals_its_naive_twin() -> None:
     vae = task("vae", likelihood="gaussian")
     torch.nn.init.constant_(vae.log_deviation, -1.5)  # type: ignore[arg-type]
-    inputs, (rebuilt, mean, log_variance), found = looked_at(vae, images(3))
+    inputs, (rebuilt, mean, log_variance), losses = looked_at(vae, images(3))
     deviation = math.exp(-6 + math.log1p(math.exp(-1.5 + 6)))
     pixels = torch.distributions.Normal(rebuilt.double(), deviation).log_prob(inputs[0].double()).flatten(1).sum(1)
     code = torch.distributions.Normal(mean.double(), (0.5 * log_variance.double()).exp())
     divergence = torch.distributions.kl_divergence(code, torch.distributions.Normal(0.0, 1.0)).sum(1)
-    torch.testing.assert_close(found, divergence - pixels)
+    torch.testing.assert_close(losses, divergence - pixels)
 
 
 def test_the_vae_with_the_references_output_cannot_reach_its_inputs() -> None:
     vae, plain = task("vae", output="tanh", kl_weight=0.0), task("vae", kl_weight=0.0)
-    inputs, (rebuilt, _, _), found = looked_at(vae, images(3))
+    inputs, (rebuilt, _, _), losses = looked_at(vae, images(3))
     target = (inputs[0].double() - 0.5) / 0.25
     assert target.max() > 1 > rebuilt.max() and rebuilt.min() < 0
-    torch.testing.assert_close(found, (rebuilt.double() - target).square().flatten(1).mean(1))
+    torch.testing.assert_close(losses, (rebuilt.double() - target).square().flatten(1).mean(1))
     # The same weights: both outputs are one number per pixel, in other units.
     torch.testing.assert_close(2 * looked_at(plain, images(3))[1][0] - 1, rebuilt)
     with pytest.raises(UserError, match="output = 'tanh' has no effect"):

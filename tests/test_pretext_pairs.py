@@ -90,8 +90,8 @@ def test_vicreg_equals_its_naive_twin(b: int, d: int, seed: int) -> None:
                 if i != j:
                     c = sum((view[n, i] - view[:, i].mean()) * (view[n, j] - view[:, j].mean()) for n in range(b))
                     covariance += (c / (b - 1)) ** 2 / d
-    found = vicreg_terms(*pair(b, d, seed))
-    assert [float(term) for term in found] == pytest.approx([invariance, variance, covariance], rel=1e-9, abs=1e-12)
+    actual = vicreg_terms(*pair(b, d, seed))
+    assert [float(term) for term in actual] == pytest.approx([invariance, variance, covariance], rel=1e-9, abs=1e-12)
 
 
 def test_byol_and_simsiam_equal_their_naive_twin() -> None:
@@ -116,18 +116,18 @@ def test_dino_equals_its_naive_twin(local_views: int) -> None:
     dino.centre = torch.randn(k, generator=generator)
     student = torch.randn((2 + local_views) * b, k, generator=generator)
     teacher = torch.randn(2 * b, k, generator=generator)
-    found = dino.losses((), (student, teacher), torch.arange(b))
-    assert found.dtype == torch.double
+    losses = dino.losses((), (student, teacher), torch.arange(b))
+    assert losses.dtype == torch.double
     for i in range(b):
         terms = []
         for t in range(2):
             target = np.exp((teacher[t * b + i].double() - dino.centre.double()).numpy() / 0.04)
             for s in range(2 + local_views):
-                said = np.exp(student[s * b + i].double().numpy() / 0.1)
+                output = np.exp(student[s * b + i].double().numpy() / 0.1)
                 if s != t:
-                    terms.append(-float(target / target.sum() @ np.log(said / said.sum())))
+                    terms.append(-float(target / target.sum() @ np.log(output / output.sum())))
         assert len(terms) == 2 * (1 + local_views)
-        assert float(found[i]) == pytest.approx(sum(terms) / len(terms))
+        assert float(losses[i]) == pytest.approx(sum(terms) / len(terms))
 
 
 def test_moco_equals_its_naive_twin() -> None:
@@ -281,11 +281,11 @@ def test_the_state_is_in_what_a_checkpoint_holds(name: str) -> None:
 
 def test_local_views_are_windows_of_half_the_side() -> None:
     view = torch.arange(2 * 3 * 16 * 18.0).view(2, 3, 16, 18)
-    found = window(view, Draws(0, 1, torch.arange(2)))
-    assert found.shape == (2, 3, 8, 9)
+    crops = window(view, Draws(0, 1, torch.arange(2)))
+    assert crops.shape == (2, 3, 8, 9)
     for image in range(2):
         matches = [
-            torch.equal(found[image], view[image, :, top : top + 8, left : left + 9])
+            torch.equal(crops[image], view[image, :, top : top + 8, left : left + 9])
             for top in range(9)
             for left in range(10)
         ]

@@ -17,8 +17,8 @@ from initpools_cli.strategies.select import choose
 
 
 def softmax(logits):
-    found = np.exp(logits - logits.max(axis=-1, keepdims=True))
-    return found / found.sum(axis=-1, keepdims=True)
+    exponentials = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    return exponentials / exponentials.sum(axis=-1, keepdims=True)
 
 
 LOGITS = np.random.default_rng(0).normal(size=(300, 100)) * 3
@@ -122,8 +122,8 @@ def test_a_single_column_is_the_positive_class_of_two(shape):
     positive = np.random.default_rng(0).random(shape)
     one = positive.squeeze()
     both = np.stack([1 - one, one], axis=-1)
-    found = INPUTS["probs"].check(positive)
-    np.testing.assert_allclose(found, both if both.ndim == 2 else both.mean(axis=0))
+    probs = INPUTS["probs"].check(positive)
+    np.testing.assert_allclose(probs, both if both.ndim == 2 else both.mean(axis=0))
     expected = choose("margin", {"probs": both}, 9).indices
     np.testing.assert_array_equal(choose("margin", {"probs": positive}, 9).indices, expected)
 

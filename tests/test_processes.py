@@ -71,20 +71,20 @@ def train(folder: str, names: tuple[str, ...]) -> dict[str, dict[str, torch.Tens
     """Train pretext tasks for three steps on sixteen images; return weights, losses and what they recorded."""
     fabric = start_fabric(RunTable(precision="fp32", threads=1, device="cpu"))
     images = np.random.default_rng(0).integers(0, 256, (16, 16, 16, 1), dtype=np.uint8)
-    found = {}
+    states = {}
     for name in names:
         pretext, dynamics = untrained(name, images=16), RunningStats(16)
         path = Path(folder) / f"{name}-{fabric.world_size}.pt"
         rows = list(fit(pretext, images, np.arange(12), Plan(3, 12, 0), fabric, checkpoint=path, dynamics=dynamics))
         losses = torch.tensor([row["loss"] for row in rows])
-        found[name] = {**pretext.state_dict(), "losses": losses, "dynamics": torch.tensor(dynamics.table())}
-    return found
+        states[name] = {**pretext.state_dict(), "losses": losses, "dynamics": torch.tensor(dynamics.table())}
+    return states
 
 
 def half_a_training(rank: int, folder: str, names: tuple[str, ...]) -> None:
-    found = train(folder, names)
+    states = train(folder, names)
     if rank == 0:
-        torch.save(found, f"{folder}/training.pt")
+        torch.save(states, f"{folder}/training.pt")
 
 
 def test_two_processes_train_what_one_does(halves: Path, tmp_path: Path) -> None:
@@ -108,7 +108,7 @@ def assert_same_trainings(halves: Path, folder: Path, names: tuple[str, ...]) ->
     for name, state in one.items():
         for key, value in state.items():
             torch.testing.assert_close(
-                two[name][key], value, rtol=1e-3, atol=1e-4, msg=lambda said, at=f"{name} {key}": f"{at}: {said}"
+                two[name][key], value, rtol=1e-3, atol=1e-4, msg=lambda message, at=f"{name} {key}": f"{at}: {message}"
             )
 
 
@@ -138,8 +138,8 @@ def batch() -> torch.Tensor:
 def test_batch_norm_is_that_of_the_whole_batch(halves: Path) -> None:
     for rank in (0, 1):
         two = torch.load(halves / f"{rank}.pt", weights_only=True)
-        for found, expected in zip(two, normalized(batch(), shared=False), strict=True):
-            torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+        for actual, expected in zip(two, normalized(batch(), shared=False), strict=True):
+            torch.testing.assert_close(actual, expected, rtol=1e-4, atol=1e-4)
 
 
 def one_of_two(rank: int, folder: str, names: tuple[str, ...]) -> None:

@@ -167,11 +167,14 @@ def test_classes_that_train_or_test_lacks_are_no_hindrance() -> None:
 def test_embed_says_and_stores_what_features_are_worth(copied_run: Path, initpools: Initpools) -> None:
     stored = tomli.loads((copied_run / "runs/digits/embed/simclr/step.toml").read_text())["outcome"]
     assert 1 < stored["rank"] <= 64 and stored["measured_on"] == "test"
-    said = initpools("embed", "pca", "--json")
-    found = json.loads(said.out)["outcome"]
-    assert 1 < found["rank"] <= 64 and found["knn_accuracy"] > 0.9 and found["linear_accuracy"] > 0.9
-    assert f"k-NN accuracy {found['knn_accuracy']:.1%}, linear probe {found['linear_accuracy']:.1%} on test" in said.err
-    assert "collapsed" not in said.err
+    result = initpools("embed", "pca", "--json")
+    outcome = json.loads(result.out)["outcome"]
+    assert 1 < outcome["rank"] <= 64 and outcome["knn_accuracy"] > 0.9 and outcome["linear_accuracy"] > 0.9
+    assert (
+        f"k-NN accuracy {outcome['knn_accuracy']:.1%}, linear probe {outcome['linear_accuracy']:.1%} on test"
+        in result.err
+    )
+    assert "collapsed" not in result.err
     log = pd.read_csv(copied_run / "runs/digits/pretrain/simclr/log.csv")
     assert list(log.columns) == ["epoch", "loss", "lr", "images_per_second", "knn_accuracy", "rank"]
     assert log["rank"].between(1, 64).all()

@@ -76,14 +76,14 @@ def test_bald_in_closed_form():
 def test_powerbald_draws_in_proportion_to_a_power_of_bald():
     a = np.array([0.5, 0.7, 0.9, 1.0, 0.5])
     probs = np.stack([np.stack([a, 1 - a], axis=1), np.stack([1 - a, a], axis=1)])
-    told = information(probs)
-    assert told[0] == told[4] == 0
+    bald = information(probs)
+    assert bald[0] == bald[4] == 0
     for power in (1.0, 2.0):
         first = [
             choose("powerbald", {"mc_probs": probs}, 5, seed=seed, knobs={"power": power}).indices
             for seed in range(1000)
         ]
-        expected = told**power / (told**power).sum()
+        expected = bald**power / (bald**power).sum()
         shares = np.bincount([order[0] for order in first], minlength=5) / 1000
         np.testing.assert_allclose(shares, expected, atol=4 * np.sqrt(0.25 / 1000))
         # What tells nothing comes last, either first of the two.
@@ -99,8 +99,8 @@ def joint_information(probs):
             for labels in itertools.product(range(c), repeat=k)
         ]
     )
-    given_the_pass = sum(scipy_entropy(probs[:, i], axis=-1).mean() for i in range(k))
-    return scipy_entropy(likelihoods.mean(axis=1)) - given_the_pass
+    conditional_entropy = sum(scipy_entropy(probs[:, i], axis=-1).mean() for i in range(k))
+    return scipy_entropy(likelihoods.mean(axis=1)) - conditional_entropy
 
 
 @quick
@@ -108,17 +108,17 @@ def joint_information(probs):
 def test_batchbald_is_the_greedy_choice_by_joint_entropies(probs):
     n, budget = probs.shape[1], min(4, probs.shape[1])
     selection = choose("batchbald", {"mc_probs": probs}, budget, knobs={"least": 1e-6, "samples": 3**4})
-    told, picks = 0.0, []
+    total, picks = 0.0, []
     for row, gain in zip(selection.indices.tolist(), selection.scores, strict=True):
         all_gains = np.array(
-            [-1.0 if i in picks else joint_information(probs[:, [*picks, i]]) - told for i in range(n)]
+            [-1.0 if i in picks else joint_information(probs[:, [*picks, i]]) - total for i in range(n)]
         )
         if gain == 0:
             assert all_gains.max() <= 1e-6 + 1e-9
             break
         assert gain == pytest.approx(all_gains.max(), abs=1e-9) and all_gains[row] >= all_gains.max() - 1e-8
         picks.append(row)
-        told += gain
+        total += gain
 
 
 def test_batchbald_does_not_buy_the_same_twice():
@@ -208,11 +208,11 @@ def test_vaal_takes_what_looks_unlabeled():
     images, bright = squares()
     labeled = np.flatnonzero(~bright)[:40]
     few = {"steps": 60, "batch": 32, "width": 0.25, "latent": 8}
-    found = vaal_scores(images, labeled, 0, CPU, **few)
-    assert found.shape == (240,) and found.dtype == np.float64 and 0 <= found.min() <= found.max() <= 1
-    assert bright[choose("vaal", {"vaal_scores": found}, 50, labeled=labeled).indices].mean() > 0.9
-    np.testing.assert_array_equal(found, vaal_scores(images, labeled, 0, CPU, **few))
-    assert not np.array_equal(found, vaal_scores(images, labeled, 1, CPU, **few))
+    scores = vaal_scores(images, labeled, 0, CPU, **few)
+    assert scores.shape == (240,) and scores.dtype == np.float64 and 0 <= scores.min() <= scores.max() <= 1
+    assert bright[choose("vaal", {"vaal_scores": scores}, 50, labeled=labeled).indices].mean() > 0.9
+    np.testing.assert_array_equal(scores, vaal_scores(images, labeled, 0, CPU, **few))
+    assert not np.array_equal(scores, vaal_scores(images, labeled, 1, CPU, **few))
 
 
 def test_vaal_of_large_and_oblong_images_and_of_one_label():

@@ -43,7 +43,7 @@ def predictions(draw_):
 @given(predictions(), st.sampled_from([0.0, 1.0, 10.0, 300.0]), st.integers(0, 9))
 def test_falcun_draws_by_the_relevance_written_out(case, gamma, seed):
     probs, labeled, budget = case
-    found = falcun(probs, labeled, budget, np.random.default_rng(seed), gamma=gamma)
+    selection = falcun(probs, labeled, budget, np.random.default_rng(seed), gamma=gamma)
     rng, picks = np.random.default_rng(seed), []
     ordered = np.sort(probs, axis=1)
     uncertain = 1 - (ordered[:, -1] - ordered[:, -2])
@@ -58,8 +58,8 @@ def test_falcun_draws_by_the_relevance_written_out(case, gamma, seed):
         for row, value in sums.items():
             shares[row] = (max(value, 0) / top) ** gamma if top > 0 else 1
         pick = draw(shares, free, rng)
-        assert found.indices[place] == pick
-        assert found.scores[place] == pytest.approx(sums[pick], abs=1e-12)
+        assert selection.indices[place] == pick
+        assert selection.scores[place] == pytest.approx(sums[pick], abs=1e-12)
         picks.append(pick)
 
 
@@ -76,14 +76,14 @@ def test_falcun_with_a_high_power_takes_the_most_uncertain_and_then_what_differs
 def test_epig_is_the_divergence_of_the_joint_from_the_product(seed, passes, classes):
     rng = np.random.default_rng(seed)
     probs = softmax(3 * rng.normal(size=(passes, 7, classes)), axis=-1)
-    found = predictive_information(probs, probs[:, 4:])
+    gains = predictive_information(probs, probs[:, 4:])
     for image in range(7):
         information = 0.0
         for target, y, z in product(range(4, 7), range(classes), range(classes)):
             joint = (probs[:, image, y] * probs[:, target, z]).mean()
             apart = probs[:, image, y].mean() * probs[:, target, z].mean()
             information += joint * np.log(joint / apart) / 3
-        assert found[image] == pytest.approx(information, abs=1e-12)
+        assert gains[image] == pytest.approx(information, abs=1e-12)
 
 
 def test_epig_in_blocks_of_targets_and_by_hand(monkeypatch):
@@ -95,8 +95,8 @@ def test_epig_in_blocks_of_targets_and_by_hand(monkeypatch):
     # Two passes that are sure and disagree: a label says all about the other label; where they agree, it says nothing.
     sure = np.array([[[1.0, 0.0], [1.0, 0.0], [0.3, 0.7]], [[0.0, 1.0], [0.0, 1.0], [0.3, 0.7]]])
     np.testing.assert_allclose(predictive_information(sure, sure[:, :1]), [np.log(2), np.log(2), 0], atol=1e-12)
-    found = epig(sure, np.array([0]), 2, np.random.default_rng(0), targets=2)
-    assert found.indices.tolist() == [1, 2] and found.scores[1] == 0
+    selection = epig(sure, np.array([0]), 2, np.random.default_rng(0), targets=2)
+    assert selection.indices.tolist() == [1, 2] and selection.scores[1] == 0
 
 
 # ---- noise-stability
@@ -108,7 +108,7 @@ def test_noise_stability_is_farthest_first_from_zero(seed, passes):
     rng = np.random.default_rng(seed)
     features, head = rng.normal(size=(20, 3)).astype(np.float32), rng.normal(size=(4, 3))
     labeled = np.array([2, 5])
-    found = noise_stability(features, head, labeled, 6, np.random.default_rng(1), passes=passes, scale=0.1)
+    selection = noise_stability(features, head, labeled, 6, np.random.default_rng(1), passes=passes, scale=0.1)
     same = np.random.default_rng(1)
     before = softmax(features @ head[:-1] + head[-1], axis=1)
     parts = []
@@ -118,7 +118,7 @@ def test_noise_stability_is_farthest_first_from_zero(seed, passes):
         parts.append(softmax(features @ (head[:-1] + noise) + head[-1], axis=1) - before)
     changes = np.hstack(parts) / np.linalg.norm(before, axis=1)[:, None]
     known = [np.zeros(changes.shape[1])]
-    for pick, score in zip(found.indices, found.scores, strict=True):
+    for pick, score in zip(selection.indices, selection.scores, strict=True):
         gaps = np.min([np.linalg.norm(changes - each, axis=1) for each in known], axis=0)
         gaps[labeled] = 0
         assert gaps[pick] == pytest.approx(gaps.max(), rel=1e-4) and score == pytest.approx(gaps[pick], rel=1e-4)
@@ -127,8 +127,8 @@ def test_noise_stability_is_farthest_first_from_zero(seed, passes):
 
 def test_noise_on_a_layer_without_weights_changes_nothing():
     features = np.ones((5, 2), np.float32)
-    found = noise_stability(features, np.zeros((3, 2)), np.array([0]), 4, np.random.default_rng(0))
-    assert found.indices.tolist() == [1, 2, 3, 4] and not found.scores.any()
+    selection = noise_stability(features, np.zeros((3, 2)), np.array([0]), 4, np.random.default_rng(0))
+    assert selection.indices.tolist() == [1, 2, 3, 4] and not selection.scores.any()
 
 
 def test_noise_that_does_not_fit_in_memory_is_refused_before_it_is_drawn():
@@ -179,9 +179,9 @@ def test_galaxy_takes_classes_in_turn_and_goes_by_the_labels_that_were_bought():
     probs = np.column_stack([np.linspace(0.9, 0.1, 9), np.linspace(0.1, 0.9, 9)])
     labels = np.full(9, -1)
     labels[[0, 8]] = 0, 1
-    found = galaxy(probs, np.array([0, 8]), 3, np.random.default_rng(0), labels)
+    selection = galaxy(probs, np.array([0, 8]), 3, np.random.default_rng(0), labels)
     # Row 4, of equal probabilities, is predicted as 0; then the middles of 4 and 8, and of 4 and 6.
-    assert found.indices.tolist() == [4, 6, 5]
+    assert selection.indices.tolist() == [4, 6, 5]
     labels[[0, 8]] = 1, 0
     assert galaxy(probs, np.array([0, 8]), 3, np.random.default_rng(0), labels).indices.tolist() == [4, 2, 1]
     # A labeled image whose label is not known is of the class that is predicted.
@@ -216,11 +216,11 @@ def test_places_to_nothing_are_more_than_there_are(n):
 def test_weighted_k_means_ends_at_weighted_means(seed, k):
     rng = np.random.default_rng(seed)
     points, weights = rng.normal(size=(40, 2)).astype(np.float32), rng.exponential(size=40) ** 4 + 1e-7
-    found = kmeans(points, k, np.random.default_rng(1), iterations=200, tolerance=0, weights=weights)
-    twin = KMeans(k, init=found.centroids, n_init=1, tol=0).fit(points, sample_weight=weights)
-    np.testing.assert_array_equal(found.labels, twin.labels_)
-    np.testing.assert_allclose(found.centroids, twin.cluster_centers_, atol=1e-4)
-    assert found.inertia == pytest.approx(twin.inertia_, rel=1e-4, abs=1e-9)
+    clusters = kmeans(points, k, np.random.default_rng(1), iterations=200, tolerance=0, weights=weights)
+    twin = KMeans(k, init=clusters.centroids, n_init=1, tol=0).fit(points, sample_weight=weights)
+    np.testing.assert_array_equal(clusters.labels, twin.labels_)
+    np.testing.assert_allclose(clusters.centroids, twin.cluster_centers_, atol=1e-4)
+    assert clusters.inertia == pytest.approx(twin.inertia_, rel=1e-4, abs=1e-9)
 
 
 def test_first_centroids_are_drawn_by_weight():
@@ -235,7 +235,7 @@ def test_first_centroids_are_drawn_by_weight():
 def test_clue_takes_the_nearest_to_centroids_weighted_by_entropy(case, temperature):
     probs, labeled, budget = case
     features = np.random.default_rng(len(probs)).normal(size=(len(probs), 3)).astype(np.float32)
-    found = clue(features, probs, labeled, budget, np.random.default_rng(2), temperature=temperature)
+    selection = clue(features, probs, labeled, budget, np.random.default_rng(2), temperature=temperature)
     rows = np.setdiff1d(np.arange(len(probs)), labeled)
     softer = probs ** (1 / temperature)
     softer /= softer.sum(axis=1, keepdims=True)
@@ -244,11 +244,11 @@ def test_clue_takes_the_nearest_to_centroids_weighted_by_entropy(case, temperatu
     clusters = kmeans(features[rows], budget, np.random.default_rng(2), weights=weights)
     left = rows.tolist()
     sums = [weights[clusters.labels == each].sum() for each in range(budget)]
-    for pick, cluster in zip(found.indices, found.clusters, strict=True):
+    for pick, cluster in zip(selection.indices, selection.clusters, strict=True):
         away = np.linalg.norm(features[left] - clusters.centroids[cluster].astype(float), axis=1)
         assert away[left.index(pick)] <= away.min() + 1e-6
         left.remove(pick)
-    assert np.all(np.diff(np.array(sums)[found.clusters]) <= 1e-9)
+    assert np.all(np.diff(np.array(sums)[selection.clusters]) <= 1e-9)
 
 
 def test_clue_clusters_where_predictions_are_uncertain():
@@ -259,8 +259,8 @@ def test_clue_clusters_where_predictions_are_uncertain():
         assert (clue(features, probs, NOTHING, 3, np.random.default_rng(seed)).indices >= 50).all()
         # Several labels per image: sure of both, or of neither.
         sets = np.r_[np.tile([0.99, 0.0], (50, 1)), np.full((10, 2), 0.5)]
-        found = clue_of_sets(features, sets, NOTHING, 3, np.random.default_rng(seed), temperature=0.1)
-        assert (found.indices >= 50).all()
+        selection = clue_of_sets(features, sets, NOTHING, 3, np.random.default_rng(seed), temperature=0.1)
+        assert (selection.indices >= 50).all()
 
 
 def test_clue_of_one_label_is_clue_of_two_classes():

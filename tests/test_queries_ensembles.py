@@ -57,9 +57,9 @@ def test_ridge_and_leave_one_out_are_scikit_learns(m, d, penalty, seed):
     points, targets = rng.normal(size=(m, d)).astype(np.float32), rng.normal(size=(m, 2))
     alpha = strength(points.astype(float), penalty)
     twin = Ridge(alpha).fit(points.astype(float), targets)
-    found = ridge(points, targets, penalty)
-    np.testing.assert_allclose(found[:-1], twin.coef_.T, atol=1e-8)
-    np.testing.assert_allclose(found[-1], twin.intercept_, atol=1e-8)
+    weights = ridge(points, targets, penalty)
+    np.testing.assert_allclose(weights[:-1], twin.coef_.T, atol=1e-8)
+    np.testing.assert_allclose(weights[-1], twin.intercept_, atol=1e-8)
     without = leave_one_out(points, targets, penalty)
     for row in range(m):
         rest = np.arange(m) != row
@@ -82,8 +82,8 @@ def test_a_member_chooses_of_the_candidates_alone(name):
 @pytest.mark.parametrize(("rounds", "batches", "share", "budget"), [(1, 1, 1.0, 4), (3, 2, 0.4, 5), (2, 1, 0.1, 52)])
 def test_refine_is_the_union_of_batches_round_by_round(rounds, batches, share, budget):
     model, _ = scene()
-    given_ = (model.embeddings, model.features, model.head, model.probs, model.labeled, budget)
-    found = refine(*given_, np.random.default_rng(5), rounds=rounds, batches=batches, share=share)
+    inputs = (model.embeddings, model.features, model.head, model.probs, model.labeled, budget)
+    selection = refine(*inputs, np.random.default_rng(5), rounds=rounds, batches=batches, share=share)
     rng = np.random.default_rng(5)
     left = sorted(set(range(60)) - set(model.labeled))
     for _ in range(rounds):
@@ -96,15 +96,15 @@ def test_refine_is_the_union_of_batches_round_by_round(rounds, batches, share, b
         left = sorted(union) or left
     rows = np.array(sorted({*left, *model.labeled}))
     final = uherding(model.embeddings[rows], np.searchsorted(rows, model.labeled), budget, rng, model.probs[rows])
-    np.testing.assert_array_equal(found.indices, rows[final.indices])
+    np.testing.assert_array_equal(selection.indices, rows[final.indices])
 
 
 def test_refine_by_margin_alone_takes_the_smallest_margins(monkeypatch):
     model, _ = scene()
     monkeypatch.setattr(refine_module, "ENSEMBLE", ("margin",))
-    given_ = (model.embeddings, model.features, model.head, model.probs, model.labeled, 7)
-    found = refine(*given_, np.random.default_rng(0), rounds=3, batches=1, share=1.0)
-    assert set(found.indices) == set(margin(model.probs, model.labeled, 7).indices)
+    inputs = (model.embeddings, model.features, model.head, model.probs, model.labeled, 7)
+    selection = refine(*inputs, np.random.default_rng(0), rounds=3, batches=1, share=1.0)
+    assert set(selection.indices) == set(margin(model.probs, model.labeled, 7).indices)
 
 
 # ---- boss
@@ -120,13 +120,13 @@ def accuracy_with(model, labels, batch):
 @pytest.mark.parametrize("seed", range(3))
 def test_boss_takes_the_batch_whose_labels_give_the_highest_accuracy(seed):
     model, labels = scene(seed, n=90, labeled=3, spread=4.0)
-    given_ = (model.embeddings, model.features, model.head, model.probs, labels, model.labeled, 4)
-    found = boss(*given_, np.random.default_rng(seed), batches=16)
+    inputs = (model.embeddings, model.features, model.head, model.probs, labels, model.labeled, 4)
+    selection = boss(*inputs, np.random.default_rng(seed), batches=16)
     seen = replace(model, labels=labels)
     batches = list(candidate_batches(seen, labels, 4, 16, np.random.default_rng(seed)))
     each = [accuracy_with(model, labels, batch) for batch in batches]
-    assert accuracy_with(model, labels, found.indices) == max(each) > np.mean(each)
-    assert found.indices.tolist() == batches[int(np.argmax(each))].tolist()
+    assert accuracy_with(model, labels, selection.indices) == max(each) > np.mean(each)
+    assert selection.indices.tolist() == batches[int(np.argmax(each))].tolist()
     assert all(len(set(batch)) == 4 and not set(batch) & set(model.labeled) for batch in batches)
 
 
@@ -140,9 +140,9 @@ def test_class_medoids_go_to_the_class_with_the_fewest_labels():
 def test_boss_needs_the_labels_of_all_images():
     model, labels = scene()
     labels[7] = -1
-    given_ = (model.embeddings, model.features, model.head, model.probs, labels, model.labeled, 4)
+    inputs = (model.embeddings, model.features, model.head, model.probs, labels, model.labeled, 4)
     with pytest.raises(UserError, match="'boss' needs the labels of all images, but 1 of 60 are unknown"):
-        boss(*given_, np.random.default_rng(0))
+        boss(*inputs, np.random.default_rng(0))
 
 
 # ---- auto
@@ -166,12 +166,12 @@ def test_auto_counts_what_scikit_learn_predicts_without_labels(seed, m):
 
 def test_auto_goes_by_the_labels_that_are_missed_most(monkeypatch):
     points, labels = np.zeros((9, 1), np.float32), np.arange(9) % 3
-    asked: list[list[int]] = []
+    left_out_labels: list[list[int]] = []
     counts: list[int] = []
 
     def correct(points, labels, left_out):
-        asked.append(sorted(labels[left_out]))
-        return counts[min(len(asked), 3) - 1]
+        left_out_labels.append(sorted(labels[left_out]))
+        return counts[min(len(left_out_labels), 3) - 1]
 
     monkeypatch.setattr(auto_module, "correct_without", correct)
     for right, name in (
@@ -180,11 +180,11 @@ def test_auto_goes_by_the_labels_that_are_missed_most(monkeypatch):
         ((5, 5, 3), "random"),
         ((4, 4, 4), "typiclust"),
     ):
-        asked.clear()
+        left_out_labels.clear()
         counts[:] = right
         assert most_missed(points, labels, 0.5, np.random.default_rng(0)) == name
         # Half of nine is one for each of three classes; random sets are drawn five times.
-        assert asked == [[0, 1, 2]] * 7
+        assert left_out_labels == [[0, 1, 2]] * 7
 
 
 def test_auto_is_typiclust_without_labels_or_with_one_for_each_class():
@@ -193,19 +193,19 @@ def test_auto_is_typiclust_without_labels_or_with_one_for_each_class():
     few = np.full(60, -1)
     few[model.labeled[:3]] = 0, 1, 2
     for probs, known in ((None, labels), (model.probs, None), (model.probs, few), (model.probs, np.full(60, -1))):
-        found = auto(model.embeddings, model.labeled, 5, np.random.default_rng(1), probs, known)
-        np.testing.assert_array_equal(found.indices, plain)
+        selection = auto(model.embeddings, model.labeled, 5, np.random.default_rng(1), probs, known)
+        np.testing.assert_array_equal(selection.indices, plain)
 
 
 def test_auto_chooses_as_the_strategy_that_it_found(monkeypatch):
     model, labels = scene()
-    given_ = (model.embeddings, model.labeled, 5)
+    inputs = (model.embeddings, model.labeled, 5)
     monkeypatch.setattr(auto_module, "most_missed", lambda *_: "margin")
-    found = auto(*given_, np.random.default_rng(0), model.probs, labels)
-    np.testing.assert_array_equal(found.indices, margin(model.probs, model.labeled, 5).indices)
-    assert found.scores.tolist() == (-margins(model.probs)[found.indices]).tolist()
+    selection = auto(*inputs, np.random.default_rng(0), model.probs, labels)
+    np.testing.assert_array_equal(selection.indices, margin(model.probs, model.labeled, 5).indices)
+    assert selection.scores.tolist() == (-margins(model.probs)[selection.indices]).tolist()
     monkeypatch.setattr(auto_module, "most_missed", lambda *_: "random")
-    drawn = {tuple(auto(*given_, np.random.default_rng(s), model.probs, labels).indices) for s in range(5)}
+    drawn = {tuple(auto(*inputs, np.random.default_rng(s), model.probs, labels).indices) for s in range(5)}
     assert len(drawn) == 5
 
 
@@ -229,14 +229,14 @@ def test_the_forecast_counts_images_of_a_subset():
 
 def test_a_calibrated_temperature_is_that_number():
     model, _ = scene(labeled=20)
-    given_ = (model.embeddings, model.labeled, 6, np.random.default_rng(0), model.probs)
-    found = uherding(*given_, np.array([3.7]), temperature="calibrated")
-    plain = uherding(*given_, temperature=3.7)
-    np.testing.assert_array_equal(found.indices, plain.indices)
-    np.testing.assert_array_equal(found.scores, plain.scores)
-    assert found.scores.tolist() != uherding(*given_, np.array([3.7])).scores.tolist()
+    inputs = (model.embeddings, model.labeled, 6, np.random.default_rng(0), model.probs)
+    selection = uherding(*inputs, np.array([3.7]), temperature="calibrated")
+    plain = uherding(*inputs, temperature=3.7)
+    np.testing.assert_array_equal(selection.indices, plain.indices)
+    np.testing.assert_array_equal(selection.scores, plain.scores)
+    assert selection.scores.tolist() != uherding(*inputs, np.array([3.7])).scores.tolist()
     with pytest.raises(UserError, match=r"temperature = 'calibrated' needs classifiers trained on parts of the labels"):
-        uherding(*given_, temperature="calibrated")
+        uherding(*inputs, temperature="calibrated")
     method = strategies.get("uherding")
     assert method.validate({"temperature": 2})["temperature"] == 2
     with pytest.raises(UserError, match=r"temperature = 'warm' is not valid: it should be a valid number or 'calibr"):
@@ -244,14 +244,14 @@ def test_a_calibrated_temperature_is_that_number():
     with pytest.raises(UserError, match=r"temperature = -1 is not valid: it should be greater than 0 or 'calibrated'"):
         method.validate({"temperature": -1})
     # Without a model there is nothing to calibrate.
-    uherding(*given_[:4], temperature="calibrated")
+    uherding(*inputs[:4], temperature="calibrated")
 
 
 def test_the_temperature_is_fitted_on_images_that_the_model_has_not_seen():
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 3, 300)
     # Right in 8 of 10 cases, and as sure as 1 in e⁶: the temperature that says 8 of 10 is 6 / ln 8.
-    said = np.where(rng.random(300) < 0.8, labels, (labels + 1) % 3)
+    predictions = np.where(rng.random(300) < 0.8, labels, (labels + 1) % 3)
     rows, trained = rng.permutation(1000)[:300], []
 
     class Model:
@@ -262,9 +262,9 @@ def test_the_temperature_is_fitted_on_images_that_the_model_has_not_seen():
         trained.append(set(some))
         return Model()
 
-    found = calibration_of(fit, said, rows, labels, np.arange(300), 3, seed=1)
-    assert found.shape == (1,) and found[0] == pytest.approx(6 / np.log(8), rel=0.15)
+    temperature = calibration_of(fit, predictions, rows, labels, np.arange(300), 3, seed=1)
+    assert temperature.shape == (1,) and temperature[0] == pytest.approx(6 / np.log(8), rel=0.15)
     # Five models, each without a fifth of the images; every image is left out once.
     assert [len(each) for each in trained] == [240] * 5
     assert sum((Counter(set(rows) - each) for each in trained), Counter()) == Counter(rows)
-    np.testing.assert_array_equal(calibration_of(fit, said, rows, labels, np.zeros(300, int), 3, seed=1), [1.0])
+    np.testing.assert_array_equal(calibration_of(fit, predictions, rows, labels, np.zeros(300, int), 3, seed=1), [1.0])

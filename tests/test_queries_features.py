@@ -61,20 +61,20 @@ def test_badge_is_k_means_plus_plus_on_gradients_written_out(case, seed):
     features, _, probs, labeled, budget = case
     errors = probs - np.eye(probs.shape[1])[probs.argmax(axis=1)]
     gradients = np.einsum("nc,nh->nch", errors, features.astype(np.float64)).reshape(len(probs), -1)
-    found = badge(features, probs, labeled, budget, np.random.default_rng(seed))
+    selection = badge(features, probs, labeled, budget, np.random.default_rng(seed))
     rng = np.random.default_rng(seed)
     free = np.ones(len(probs), bool)
     free[labeled] = False
     longest = (gradients**2).sum(axis=1)
     # Equal lengths differ in rounding: any of them may be first.
-    assert longest[found.indices[0]] >= longest[free].max() * (1 - 1e-5)
-    free[found.indices[0]] = False
-    squared = ((gradients - gradients[found.indices[0]]) ** 2).sum(axis=1)
+    assert longest[selection.indices[0]] >= longest[free].max() * (1 - 1e-5)
+    free[selection.indices[0]] = False
+    squared = ((gradients - gradients[selection.indices[0]]) ** 2).sum(axis=1)
     for place in range(1, budget):
-        assert found.indices[place] == draw(squared, free, rng)
-        assert found.scores[place] == pytest.approx(np.sqrt(squared[found.indices[place]]), rel=1e-3, abs=1e-12)
-        free[found.indices[place]] = False
-        gaps = ((gradients - gradients[found.indices[place]]) ** 2).sum(axis=1)
+        assert selection.indices[place] == draw(squared, free, rng)
+        assert selection.scores[place] == pytest.approx(np.sqrt(squared[selection.indices[place]]), rel=1e-3, abs=1e-12)
+        free[selection.indices[place]] = False
+        gaps = ((gradients - gradients[selection.indices[place]]) ** 2).sum(axis=1)
         squared = np.minimum(squared, gaps)
 
 
@@ -107,7 +107,7 @@ def test_bait_equals_its_plain_definition(case, regularizer):
     each = fisher(features, probs)
     target = each.mean(axis=0)
     design = each[labeled].sum(axis=0) + regularizer * np.eye(len(target))
-    found = bait(features, probs, labeled, budget, regularizer=regularizer)
+    selection = bait(features, probs, labeled, budget, regularizer=regularizer)
 
     def trace(matrix):
         return np.trace(np.linalg.solve(matrix, target))
@@ -125,22 +125,22 @@ def test_bait_equals_its_plain_definition(case, regularizer):
         least = int(np.argmin(traces))
         design = design - each[picks.pop(least)]
         gains.pop(least)
-    if found.indices.tolist() != picks:
+    if selection.indices.tolist() != picks:
         # Traces that rounding can't tell apart.
-        own = each[labeled].sum(axis=0) + regularizer * np.eye(len(target)) + each[found.indices].sum(axis=0)
+        own = each[labeled].sum(axis=0) + regularizer * np.eye(len(target)) + each[selection.indices].sum(axis=0)
         assert trace(own) == pytest.approx(trace(design), rel=1e-9)
     else:
-        np.testing.assert_allclose(found.scores, gains, rtol=1e-6, atol=1e-12)
+        np.testing.assert_allclose(selection.scores, gains, rtol=1e-6, atol=1e-12)
 
 
 def test_bait_goes_by_the_main_directions_of_the_features():
     rng = np.random.default_rng(1)
     narrow, probs = rng.normal(size=(40, 3)), rng.dirichlet(np.ones(3), size=40)
     turned = np.hstack([narrow, np.zeros((40, 4))]) @ np.linalg.qr(rng.normal(size=(7, 7)))[0]
-    given_ = (probs, np.arange(3), 5)
-    plain, found = bait(narrow.astype(np.float32), *given_), bait(turned.astype(np.float32), *given_, components=3)
-    np.testing.assert_array_equal(found.indices, plain.indices)
-    np.testing.assert_allclose(found.scores, plain.scores, rtol=1e-4)
+    inputs = (probs, np.arange(3), 5)
+    plain, selection = bait(narrow.astype(np.float32), *inputs), bait(turned.astype(np.float32), *inputs, components=3)
+    np.testing.assert_array_equal(selection.indices, plain.indices)
+    np.testing.assert_allclose(selection.scores, plain.scores, rtol=1e-4)
     assert (np.diff(bait(narrow.astype(np.float32), probs, np.arange(3), 40 - 3).scores) < 1e-9).all()
 
 
@@ -160,9 +160,9 @@ def test_the_best_of_more_images_than_are_measured_at_once(seed):
 def test_features_are_projected_on_as_many_leading_directions_as_asked_for():
     features = np.random.default_rng(2).normal(size=(30, 7)).astype(np.float32)
     leading = np.linalg.svd(features.astype(np.float64))[2][:2].T
-    found = project_principal(features, 2)
-    assert found.shape == (30, 2)
-    np.testing.assert_allclose(np.abs(found), np.abs(features @ leading), atol=1e-6)
+    projection = project_principal(features, 2)
+    assert projection.shape == (30, 2)
+    np.testing.assert_allclose(np.abs(projection), np.abs(features @ leading), atol=1e-6)
 
 
 # ---- cdal
@@ -175,9 +175,9 @@ def test_cdal_takes_the_farthest_by_both_divergences(case):
     floored = np.maximum(probs, 1e-12)
     ratio = np.log(floored[:, None] / floored[None])
     gaps = 0.5 * ((floored[:, None] * ratio).sum(axis=-1) - (floored[None] * ratio).sum(axis=-1))
-    found = cdal(probs, labeled, budget)
+    selection = cdal(probs, labeled, budget)
     known = labeled.tolist()
-    for pick, score in zip(found.indices, found.scores, strict=True):
+    for pick, score in zip(selection.indices, selection.scores, strict=True):
         free = np.setdiff1d(np.arange(len(probs)), known)
         if known:
             nearest = gaps[:, known].min(axis=1)
@@ -192,9 +192,9 @@ def test_cdal_takes_the_farthest_by_both_divergences(case):
 
 def test_cdal_by_hand():
     probs = np.array([[0.5, 0.5], [0.5, 0.5], [0.75, 0.25], [0.0, 1.0]])
-    found = cdal(probs, np.array([0]), 3)
-    assert found.indices.tolist() == [3, 2, 1]
-    np.testing.assert_allclose(found.scores[1:], [0.125 * np.log(3), 0], atol=1e-15)
+    selection = cdal(probs, np.array([0]), 3)
+    assert selection.indices.tolist() == [3, 2, 1]
+    np.testing.assert_allclose(selection.scores[1:], [0.125 * np.log(3), 0], atol=1e-15)
 
 
 # ---- alfamix
@@ -240,10 +240,10 @@ def test_alfamix_by_hand():
     needed = smallest_epsilon(features, logits_of(features, head), head, anchors)
     # x reaches the boundary in a step of ε/√2 times the distance to the farther labeled image.
     np.testing.assert_allclose(needed[:4], np.sqrt(2) * np.array([0.1 / 1.1, 0.1 / 1.1, 0.4 / 1.4, 0.75]), rtol=1e-6)
-    given_ = (features, head, labeled)
-    assert set(alfamix(*given_, 2, np.random.default_rng(0)).indices) == {0, 1}
+    inputs = (features, head, labeled)
+    assert set(alfamix(*inputs, 2, np.random.default_rng(0)).indices) == {0, 1}
     # With 0.2 there are two, with 0.6 three, and with 1 no more: the fourth is drawn.
-    four = alfamix(*given_, 4, np.random.default_rng(0)).indices
+    four = alfamix(*inputs, 4, np.random.default_rng(0)).indices
     assert four[:3].tolist() == [0, 1, 2] and four[3] in (3, 4, 5)
 
 
@@ -256,8 +256,11 @@ def test_alfamix_goes_by_the_labels_that_were_bought():
     # From the mean at 0 no step of half its distance reaches the boundary.
     assert (smallest_epsilon(features, logits_of(features, head), head, anchors)[:3] > 1).all()
     with_labels, without = (
-        {tuple(alfamix(features, head, labeled, 1, np.random.default_rng(seed), given_).indices) for seed in range(9)}
-        for given_ in (labels, None)
+        {
+            tuple(alfamix(features, head, labeled, 1, np.random.default_rng(seed), known_labels).indices)
+            for seed in range(9)
+        }
+        for known_labels in (labels, None)
     )
     assert without == {(1,)} and len(with_labels) > 1
 
@@ -265,10 +268,10 @@ def test_alfamix_goes_by_the_labels_that_were_bought():
 def test_alfamix_is_k_means_of_directions_where_enough_change():
     rng = np.random.default_rng(0)
     features, head = rng.normal(size=(80, 3)).astype(np.float32), rng.normal(size=(4, 3))
-    found = alfamix(features, head, np.empty(0, np.int64), 5, np.random.default_rng(7))
+    selection = alfamix(features, head, np.empty(0, np.int64), 5, np.random.default_rng(7))
     clusters = kmeans(unit_rows(features), 5, np.random.default_rng(7))
     nearest = nearest_free(clusters.centroids, unit_rows(features), np.empty(0, np.int64))[0]
-    assert set(found.indices) == set(nearest)
+    assert set(selection.indices) == set(nearest)
 
 
 # ---- dropquery
@@ -277,7 +280,7 @@ def test_alfamix_is_k_means_of_directions_where_enough_change():
 def test_dropquery_counts_the_passes_that_change_the_class():
     rng = np.random.default_rng(0)
     features, head = rng.normal(size=(1500, 4)).astype(np.float32), rng.normal(size=(5, 3))
-    found = disagreements(features, head, 5, 0.5, np.random.default_rng(3))
+    counts = disagreements(features, head, 5, 0.5, np.random.default_rng(3))
     seed = int(np.random.default_rng(3).integers(2**63))
     expected = np.zeros(1500, int)
     for start in (0, 1024):
@@ -287,7 +290,7 @@ def test_dropquery_counts_the_passes_that_change_the_class():
             expected[start : start + 1024] += logits_of(kept, head).argmax(axis=1) != logits_of(block, head).argmax(
                 axis=1
             )
-    np.testing.assert_array_equal(found, expected)
+    np.testing.assert_array_equal(counts, expected)
     assert not disagreements(features, head, 5, 0.0, np.random.default_rng(3)).any()
 
 
@@ -314,23 +317,23 @@ def test_dropquery_is_k_means_of_what_changes_or_all_of_it_and_others(case, pass
     features, head, _, labeled, budget = case
     budget = 1 + budget % 4
     budget = min(budget, len(features) - len(labeled))
-    found = dropquery(features, head, labeled, budget, np.random.default_rng(1), passes=passes, rate=0.5)
+    selection = dropquery(features, head, labeled, budget, np.random.default_rng(1), passes=passes, rate=0.5)
     rng = np.random.default_rng(1)
     changes = disagreements(features, head, passes, 0.5, rng)
     free = np.setdiff1d(np.arange(len(features)), labeled)
     candidates = free[plain_candidates(changes[free], passes, budget)]
     if len(candidates) < budget:
-        assert found.indices[: len(candidates)].tolist() == sorted(candidates, key=lambda i: (-changes[i], i))
-        assert not changes[found.indices[len(candidates) :]].any()
-        assert set(found.indices) <= set(free) and len(set(found.indices)) == budget
-        assert found.scores is None and found.clusters is None
+        assert selection.indices[: len(candidates)].tolist() == sorted(candidates, key=lambda i: (-changes[i], i))
+        assert not changes[selection.indices[len(candidates) :]].any()
+        assert set(selection.indices) <= set(free) and len(set(selection.indices)) == budget
+        assert selection.scores is None and selection.clusters is None
         return
     points = unit_rows(features[candidates])
     clusters = kmeans(points, budget, rng)
     by_size = sorted(range(budget), key=lambda each: -np.count_nonzero(clusters.labels == each))
     nearest, away = nearest_free(clusters.centroids[by_size], points, np.empty(0, np.int64))
-    np.testing.assert_array_equal(found.indices, candidates[nearest])
-    np.testing.assert_array_equal(found.scores, -away)
+    np.testing.assert_array_equal(selection.indices, candidates[nearest])
+    np.testing.assert_array_equal(selection.scores, -away)
 
 
 def test_dropquery_fills_up_at_random():
