@@ -44,8 +44,8 @@ def ranked(initpools: Initpools, *words: object) -> tuple[np.ndarray, str]:
 
 
 def test_others_follow_by_distance_to_the_nearest_of_the_first(files: list[object], initpools: Initpools) -> None:
-    complete, said = ranked(initpools, *files)
-    assert "--depth" not in said
+    complete, err = ranked(initpools, *files)
+    assert "--depth" not in err
     assert np.array_equal(ranked(initpools, *files, "--depth", "all")[0], complete)
     order, _ = ranked(initpools, *files, "--depth", 12)
     assert np.array_equal(order[:12], complete[:12]) and set(order) == set(complete)
@@ -62,11 +62,11 @@ def test_a_long_ranking_is_shortened_and_says_so(
     complete, _ = ranked(initpools, *files)
     monkeypatch.setattr(rank, "LONG_DEPTH", 9)
     monkeypatch.setattr(rank, "MOST", 58 * 58 * 6 - 1)
-    order, said = ranked(initpools, *files)
-    assert "kcenter orders the first 9 of 58 images; the others follow by distance" in said
+    order, err = ranked(initpools, *files)
+    assert "kcenter orders the first 9 of 58 images; the others follow by distance" in err
     assert np.array_equal(order, ranked(initpools, *files, "--depth", 9)[0]) and not np.array_equal(order, complete)
-    whole, said = ranked(initpools, *files, "--depth", "all")
-    assert np.array_equal(whole, complete) and "--depth" not in said
+    whole, err = ranked(initpools, *files, "--depth", "all")
+    assert np.array_equal(whole, complete) and "--depth" not in err
 
 
 def test_depth_is_in_the_step_and_part_of_its_identity(copied_run: Path, initpools: Initpools) -> None:

@@ -26,7 +26,7 @@ def halves(n, budget):
 
 
 @pytest.mark.parametrize(
-    ("given", "said"),
+    ("traits", "message"),
     [
         ({"nested": True}, r"'halves' must state cost: register\(cost=…\)"),
         ({}, r"'halves' must state nested, cost"),
@@ -37,10 +37,10 @@ def halves(n, budget):
         ({"nested": True, "cost": "n", "check": 3}, r"states check=3, which is not valid: it should be callable"),
     ],
 )
-def test_a_trait_that_is_missing_or_wrong_fails_at_the_decorator(given, said):
+def test_a_trait_that_is_missing_or_wrong_fails_at_the_decorator(traits, message):
     registry = empty()
-    with pytest.raises(TypeError, match=said):
-        registry.register(**given)(halves)
+    with pytest.raises(TypeError, match=message):
+        registry.register(**traits)(halves)
     assert registry.names() == []
 
 

@@ -68,9 +68,9 @@ def test_every_step_gives_the_same_bytes_and_a_forged_result_is_found(run: Path,
     np.save(run / "pool/kcenter-b5-s0/indices.npy", picks)
     restamp(run / "pool/kcenter-b5-s0")
     assert initpools("verify").code == 0
-    found = initpools("verify", "pool/kcenter-b5-s0", "--replay")
-    assert found.code == 2
-    assert f"differs\tindices.npy: entry [0] is {picks[0]}, and {picks[1]} when it is replayed" in found.out
+    result = initpools("verify", "pool/kcenter-b5-s0", "--replay")
+    assert result.code == 2
+    assert f"differs\tindices.npy: entry [0] is {picks[0]}, and {picks[1]} when it is replayed" in result.out
 
     # On another machine, the same picks in another order are equal.
     restamp(run / "pool/kcenter-b5-s0", libraries="numpy 1.0")

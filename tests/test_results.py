@@ -176,12 +176,12 @@ def test_semi_supervised_results_are_compared_as_the_sweeps_are(
     rows = [row for name in "ab" for row in learners.rows_of(Run(tmp_path / "leaves"), name)]
     (tmp_path / "rows.csv").write_text(learners.encoded(rows))
     results = learners.Results(tmp_path / "rows.csv")
-    found = learners.comparisons(results)
+    table = learners.comparisons(results)
     both = pd.concat([first.assign(learner="linear"), second.assign(learner="self-training")])
     expected = verdicts(both, measures=("first pool",))
     for column in ("learner", "init", "verdict"):
-        assert found[column].tolist() == expected[column].tolist()
-    assert np.allclose(found[["difference", "low", "high"]], expected[["difference", "low", "high"]], atol=1e-5)
+        assert table[column].tolist() == expected[column].tolist()
+    assert np.allclose(table[["difference", "low", "high"]], expected[["difference", "low", "high"]], atol=1e-5)
     gains = learners.learner_gains(results)
     means = [values[values["init"] == "typiclust"]["accuracy"].mean() for values in (second, first)]
     own = gains[gains["init"] == "typiclust"]

@@ -35,19 +35,19 @@ def labels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, initpools: Initpools
 
 def test_the_doubt_is_the_log_likelihood_ratio_of_the_best_other_class() -> None:
     probs = np.array([[0.5, 0.3, 0.2], [0.1, 0.8, 0.1], [0.0, 1.0, 0.0]])
-    found = label_doubt(probs, np.array([0, 2, 0]))
-    np.testing.assert_allclose(found[:2], [np.log(0.3 / 0.5), np.log(0.8 / 0.1)])
-    assert np.isfinite(found[2]) and found[2] > 20
+    doubts = label_doubt(probs, np.array([0, 2, 0]))
+    np.testing.assert_allclose(doubts[:2], [np.log(0.3 / 0.5), np.log(0.8 / 0.1)])
+    assert np.isfinite(doubts[2]) and doubts[2] > 20
 
 
 def test_wrong_labels_are_listed_before_right_ones(labels: pd.DataFrame, initpools: Initpools) -> None:
     labels.to_csv("labels.csv", index=False)
-    said = initpools("al-run", "--labels", "labels.csv", "--run", "run", "--doubtful", "d.csv")
-    assert said.code == 0 and "`initpools label --review --run run` shows them" in said.err
-    found = pd.read_csv("d.csv")
-    assert tuple(found.columns) == COLUMNS and set(found["index"][:2]) == {4, 9}
-    assert (found["conflict"] == -1).all() and (found["doubt"] > 0).all()
-    assert found["doubt"].is_monotonic_decreasing and (found["predicted"] != found["label"]).all()
+    result = initpools("al-run", "--labels", "labels.csv", "--run", "run", "--doubtful", "d.csv")
+    assert result.code == 0 and "`initpools label --review --run run` shows them" in result.err
+    table = pd.read_csv("d.csv")
+    assert tuple(table.columns) == COLUMNS and set(table["index"][:2]) == {4, 9}
+    assert (table["conflict"] == -1).all() and (table["doubt"] > 0).all()
+    assert table["doubt"].is_monotonic_decreasing and (table["predicted"] != table["label"]).all()
     again = initpools("al-run", "--labels", "labels.csv", "--run", "run", "--doubtful", "again.csv")
     assert again.code == 0 and Path("again.csv").read_bytes() == Path("d.csv").read_bytes()
 
@@ -56,24 +56,24 @@ def test_near_duplicates_with_different_labels_come_first(labels: pd.DataFrame, 
     labels.loc[40, "label"] = "green"
     labels.to_csv("labels.csv", index=False)
     assert initpools("al-run", "--labels", "labels.csv", "--run", "run").code == 0
-    found = pd.read_csv("run/loop/round-1/doubtful.csv")
-    assert found["index"].tolist()[:2] == [40, 7] and found["conflict"].tolist()[:3] == [7, 40, -1]
-    assert {4, 9} <= set(found["index"][2:4])
+    table = pd.read_csv("run/loop/round-1/doubtful.csv")
+    assert table["index"].tolist()[:2] == [40, 7] and table["conflict"].tolist()[:3] == [7, 40, -1]
+    assert {4, 9} <= set(table["index"][2:4])
 
 
 def test_two_labels_of_one_class_have_no_doubts_but_conflicts(labels: pd.DataFrame, initpools: Initpools) -> None:
     labels[labels.index.isin([7, 10])].to_csv("labels.csv", index=False)
     assert initpools("al-run", "--labels", "labels.csv", "--run", "run").code == 0
     assert len(pd.read_csv("run/loop/round-1/doubtful.csv")) == 0
-    said = initpools("label", "--review", "--run", "run", "--no-browser")
-    assert said.code == 2 and "loop/round-1 has no doubtful label" in said.err
+    result = initpools("label", "--review", "--run", "run", "--no-browser")
+    assert result.code == 2 and "loop/round-1 has no doubtful label" in result.err
 
 
 def test_a_review_needs_a_round_and_no_batch(labels: pd.DataFrame, initpools: Initpools) -> None:
-    said = initpools("label", "--review", "--run", "run", "--no-browser")
-    assert said.code == 2 and "has no labels to review yet" in said.err
-    said = initpools("label", "--review", "--batch", "round-1", "--run", "run", "--no-browser")
-    assert said.code == 2 and "--review opens no batch" in said.err
+    result = initpools("label", "--review", "--run", "run", "--no-browser")
+    assert result.code == 2 and "has no labels to review yet" in result.err
+    result = initpools("label", "--review", "--batch", "round-1", "--run", "run", "--no-browser")
+    assert result.code == 2 and "--review opens no batch" in result.err
     labels.to_csv("labels.csv", index=False)
     for more in (["--doubtful", "labels.csv"], ["--doubtful", "x.csv", "--predictions", "x.csv"]):
         assert initpools("al-run", "--labels", "labels.csv", "--run", "run", *more).code == 2

@@ -36,20 +36,20 @@ def test_equal_rows_are_found_whatever_their_kind_and_where_hashes_collide(colli
     if collide:
         copies._hashes = lambda rows: hashes(rows) % 2
     try:
-        found = first_equal(typed)
+        first_rows = first_equal(typed)
     finally:
         copies._hashes = hashes
     naive = [next(j for j in range(i + 1) if (typed[j] == typed[i]).all()) for i in range(len(typed))]
-    assert found.tolist() == naive
+    assert first_rows.tolist() == naive
 
 
 def test_equal_rows_of_a_mapped_file_are_found_across_blocks(tmp_path):
     rows = cloud(5000, 300)
     rows[4990:] = rows[:10]
     np.save(tmp_path / "rows.npy", rows)
-    found = first_equal(np.load(tmp_path / "rows.npy", mmap_mode="r"))
-    assert np.flatnonzero(found != np.arange(5000)).tolist() == list(range(4990, 5000))
-    assert found[4990:].tolist() == list(range(10))
+    first_rows = first_equal(np.load(tmp_path / "rows.npy", mmap_mode="r"))
+    assert np.flatnonzero(first_rows != np.arange(5000)).tolist() == list(range(4990, 5000))
+    assert first_rows[4990:].tolist() == list(range(10))
 
 
 def test_a_row_is_zero_where_rounding_may_have_left_it():
@@ -67,13 +67,13 @@ def test_a_row_is_zero_where_rounding_may_have_left_it():
 
 def naive_order(order, points, labeled, distance):
     """The order, without what is closer than the distance to what is taken before it or labeled."""
-    taken = [points[i].astype(float) for i in labeled]
-    found = []
+    chosen_points = [points[i].astype(float) for i in labeled]
+    picks = []
     for i in order:
-        if all(np.sqrt(((points[i] - other) ** 2).sum()) >= distance for other in taken):
-            found.append(int(i))
-            taken.append(points[i].astype(float))
-    return found
+        if all(np.sqrt(((points[i] - other) ** 2).sum()) >= distance for other in chosen_points):
+            picks.append(int(i))
+            chosen_points.append(points[i].astype(float))
+    return picks
 
 
 # Whole numbers, so that distances are equal to the last bit however they are summed.
@@ -118,16 +118,16 @@ def test_kcenter_with_a_least_distance_is_kcenter_image_by_image(points, distanc
     if not 2 <= budget <= len(points):
         return
     picks = choose("kcenter", {"embeddings": points}, budget, normalize=False, min_distance=distance).indices.tolist()
-    found = []
-    while len(found) < budget:
-        far = [i for i in range(len(points)) if naive_order([i], points, found, distance)]
+    expected = []
+    while len(expected) < budget:
+        far = [i for i in range(len(points)) if naive_order([i], points, expected, distance)]
         if not far:
             break
-        close = [i for i in range(len(points)) if i not in far and i not in found]
-        found += choose(
-            "kcenter", {"embeddings": points}, 1, labeled=found, exclude=close, normalize=False
+        close = [i for i in range(len(points)) if i not in far and i not in expected]
+        expected += choose(
+            "kcenter", {"embeddings": points}, 1, labeled=expected, exclude=close, normalize=False
         ).indices.tolist()
-    assert picks == found
+    assert picks == expected
 
 
 SPACED = [m for m in strategies if "embeddings" in {*m.inputs, *m.optional} and not m.traits.needs_model]
@@ -143,7 +143,7 @@ def test_every_strategy_keeps_its_picks_apart_and_leaves_out_nothing_that_is_far
         "scores": points[:, 0].astype(float),
         "query_set": points[:3],
     }
-    given = {
+    options = {
         "labeled": [4, 9],
         "normalize": False,
         "balance": balance,
@@ -151,15 +151,15 @@ def test_every_strategy_keeps_its_picks_apart_and_leaves_out_nothing_that_is_far
         "knobs": QUICK.get(method.name),
     }
     for distance, budget in ((0.5, 10), (1.5, 40)):
-        found = choose(method.name, inputs, budget, min_distance=distance, **given).indices
-        chosen = points[[4, 9, *found]].astype(float)
+        picks = choose(method.name, inputs, budget, min_distance=distance, **options).indices
+        chosen = points[[4, 9, *picks]].astype(float)
         gaps = np.linalg.norm(chosen[:, None] - chosen[None], axis=2) + 9 * np.eye(len(chosen))
         gaps[0, 1] = gaps[1, 0] = 9
         assert gaps.min() >= distance
-        if len(found) < budget:
+        if len(picks) < budget:
             assert (np.linalg.norm(points[:, None] - chosen[None], axis=2).min(axis=1) < distance).all()
         else:
-            assert len(found) == budget
+            assert len(picks) == budget
 
 
 def test_a_balanced_choice_with_a_least_distance_stays_even():
@@ -167,9 +167,9 @@ def test_a_balanced_choice_with_a_least_distance_stays_even():
     points = cloud(60, 3)
     points[:10] = points[0] + 1e-3 * cloud(10, 3)
     inputs = {"embeddings": points, "clusters": clusters}
-    found = choose("kcenter", inputs, 9, normalize=False, balance="clusters", min_distance=0.1)
-    assert found.clusters.tolist() == [0, 1, 2] * 3
-    assert (clusters[found.indices] == found.clusters).all()
+    selection = choose("kcenter", inputs, 9, normalize=False, balance="clusters", min_distance=0.1)
+    assert selection.clusters.tolist() == [0, 1, 2] * 3
+    assert (clusters[selection.indices] == selection.clusters).all()
 
 
 @pytest.mark.parametrize("name", ["typicality", "outlier", "prototypicality", "duplicate"])
@@ -180,13 +180,13 @@ def test_scores_of_embeddings_leave_out_rows_of_length_zero_and_what_is_excluded
     points[[3, 8]] = 0
     others = np.setdiff1d(np.arange(60), [3, 8])
     alone = evaluate(scoring, {"embeddings": points[others]}, knobs, True, 0)
-    found = evaluate(scoring, {"embeddings": points}, knobs, True, 0)
-    np.testing.assert_array_equal(found[others], alone)
-    np.testing.assert_array_equal(found[[3, 8]], np.median(alone))
+    scores = evaluate(scoring, {"embeddings": points}, knobs, True, 0)
+    np.testing.assert_array_equal(scores[others], alone)
+    np.testing.assert_array_equal(scores[[3, 8]], np.median(alone))
     seen = np.arange(60) % 4 > 0
     among = evaluate(scoring, {"embeddings": points}, knobs, True, 0, None, seen)
     np.testing.assert_array_equal(
-        among[seen & (found == found)][:3], evaluate(scoring, {"embeddings": points[seen]}, knobs, True, 0)[:3]
+        among[seen & (scores == scores)][:3], evaluate(scoring, {"embeddings": points[seen]}, knobs, True, 0)[:3]
     )
 
 
