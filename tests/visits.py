@@ -39,17 +39,19 @@ class Visit:
         """Keep errors, dialogs, and requests to anywhere else."""
         page = self.page
         page.on("pageerror", lambda error: self.problems.append(f"error: {error}"))
-        page.on("console", lambda said: said.type == "error" and self.problems.append(f"console: {said.text}"))
-        page.on("request", lambda asked: asked.url.startswith(OWN) or self.problems.append(f"request: {asked.url}"))
+        page.on("console", lambda message: message.type == "error" and self.problems.append(f"console: {message.text}"))
+        page.on(
+            "request", lambda request: request.url.startswith(OWN) or self.problems.append(f"request: {request.url}")
+        )
         page.on("dialog", lambda dialog: (self.problems.append(f"dialog: {dialog.message}"), dialog.dismiss()))
 
     def figures(self) -> list[Any]:
         """Every figure of the page, scrolled to and drawn."""
-        found = self.page.locator(".plot").all()
-        for figure in found:
+        plots = self.page.locator(".plot").all()
+        for figure in plots:
             figure.scroll_into_view_if_needed()
             self.drawn(figure)
-        return found
+        return plots
 
     def drawn(self, figure: Any) -> None:
         """Wait until a figure is drawn."""
@@ -90,7 +92,7 @@ def browser() -> Iterator[Any]:
     sync_api = pytest.importorskip("playwright.sync_api", reason=reason)
     sync_api.expect.set_options(timeout=TIMEOUT)
     with sync_api.sync_playwright() as driver:
-        path = next((found for name in NAMES if (found := shutil.which(name))), None)
+        path = next((program for name in NAMES if (program := shutil.which(name))), None)
         if path is None and not Path(driver.chromium.executable_path).exists():
             pytest.skip("No Chrome or Chromium is found: install one, or run `playwright install chromium`")
         # As root, which continuous integration often is, Chromium starts only without its sandbox.

@@ -46,8 +46,8 @@ class Served:
 
     @property
     def predicted(self) -> dict[int, str]:
-        found = {index: self.labeling.suggestion_of(index) for index in self.labeling.indices}
-        return {index: each.label for index, each in found.items() if each}
+        suggestions = {index: self.labeling.suggestion_of(index) for index in self.labeling.indices}
+        return {index: each.label for index, each in suggestions.items() if each}
 
 
 @pytest.fixture(scope="session")
@@ -103,8 +103,8 @@ def opened(browser: Any, served: Served) -> Iterator[Opening]:
         contexts.append(open_context(browser, width=width, theme=theme, **how))
         page = contexts[-1].new_page()
         page.on("pageerror", lambda error: problems.append(str(error)))
-        page.on("console", lambda said: problems.append(said.text))
-        page.on("request", lambda asked: asked.url.startswith(served.address) or problems.append(asked.url))
+        page.on("console", lambda message: problems.append(message.text))
+        page.on("request", lambda request: request.url.startswith(served.address) or problems.append(request.url))
         page.goto(served.address)
         page.locator("body[data-shown]").wait_for()
         page.keyboard.press("g")
@@ -429,11 +429,11 @@ def test_a_phone(served: Served, opened: Opening) -> None:
         page.locator(".tile").nth(tile).tap()
     said(page, "40 images, 2 selected")
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
-    taken = chosen(page)
+    indices = chosen(page)
     page.locator("#classes button").nth(1).tap()
     said(page, "38 images")
     wait_until_saved(page)
-    assert served.saved == dict.fromkeys(taken, served.labeling.vocabulary.names[1])
+    assert served.saved == dict.fromkeys(indices, served.labeling.vocabulary.names[1])
     page.locator("#undo").tap()
     said(page, "40 images")
     page.locator("#grid-toggle").tap()

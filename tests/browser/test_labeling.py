@@ -62,16 +62,18 @@ Opens = Callable[..., Any]
 def opens(browser: Any, served: Served) -> Iterator[Opens]:
     """Open the page in a window of its own; what it asks for and complains of is checked at the end."""
     contexts: list[Any] = []
-    asked: list[str] = []
+    urls: list[str] = []
     complaints: list[str] = []
 
     def open_page(width: int = 1280, theme: str = "light", **how: Any) -> Any:
         contexts.append(open_context(browser, width=width, theme=theme, **how))
         page = contexts[-1].new_page()
-        page.on("request", lambda request: asked.append(request.url))
+        page.on("request", lambda request: urls.append(request.url))
         page.on("pageerror", lambda error: complaints.append(str(error)))
         # A refused or unanswered request is a message of the browser's own.
-        page.on("console", lambda said: complaints.append(said.text) if "Failed to load" not in said.text else None)
+        page.on(
+            "console", lambda message: complaints.append(message.text) if "Failed to load" not in message.text else None
+        )
         page.goto(served.address)
         return page
 
@@ -79,7 +81,7 @@ def opens(browser: Any, served: Served) -> Iterator[Opens]:
     for context in contexts:
         context.close()
     assert not complaints
-    outside = [url for url in asked if not url.startswith((served.address, "data:"))]
+    outside = [url for url in urls if not url.startswith((served.address, "data:"))]
     assert not outside
 
 

@@ -89,7 +89,7 @@ def label_in_the_grid(page: Any, labeling: LabelingSession, truth: dict[str, str
         rows = page.locator(".tile").evaluate_all("all => all.map((tile) => Number(tile.dataset.index))")
         heading = page.locator(".grid-heading h3").first.inner_text()
         # The audit images have no prediction, and are the last group.
-        predicted = {index: found.label for index in rows if (found := labeling.suggestion_of(index))}
+        predicted = {index: suggestion.label for index in rows if (suggestion := labeling.suggestion_of(index))}
         group = [index for index in rows if predicted.get(index, "No prediction") == heading]
         classes = Counter(truth[labeling.path_of(index)] for index in group).most_common()
         for name, count in classes[::-1]:

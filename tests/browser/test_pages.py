@@ -153,8 +153,8 @@ def hostile(browser: object, tmp_path_factory: pytest.TempPathFactory) -> Path:
         ["plot", "report", "--output", "report.html"],
     ):
         ended = process(*words, "--quiet", cwd=folder)
-        _, said = ended.communicate()
-        assert ended.returncode == 0, said
+        _, stderr = ended.communicate()
+        assert ended.returncode == 0, stderr
     return folder / "report.html"
 
 

@@ -62,10 +62,10 @@ def test_enter_accepts_what_is_suggested(suggesting: Served, opens: Opens, width
     page.locator("#done").wait_for()
     wait_until_saved(page)
     assert suggesting.saved == ["dog", "cat", "dog", "dog"]
-    found = rows(suggesting)
-    assert [row["suggested"] for row in found] == ["dog", "", "", "dog"]
-    assert [row["origin"] for row in found] == ["batch", "audit", "batch", "batch"]
-    assert all(float(row["seconds"]) >= 0 for row in found)
+    records = rows(suggesting)
+    assert [row["suggested"] for row in records] == ["dog", "", "", "dog"]
+    assert [row["origin"] for row in records] == ["batch", "audit", "batch", "batch"]
+    assert all(float(row["seconds"]) >= 0 for row in records)
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
