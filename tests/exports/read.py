@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 #: For each image: what identifies it, its label, the source of the label, the confidence, and the size of the image.
-Found = list[dict[str, Any]]
+Rows = list[dict[str, Any]]
 
 
 def _row(sample: dict[str, Any], split: str = "") -> dict[str, Any]:
@@ -19,14 +19,14 @@ def _row(sample: dict[str, Any], split: str = "") -> dict[str, Any]:
     return {**known, "size": list(sample["image"].size), "split": split}
 
 
-def imagefolder(path: Path) -> Found:
+def imagefolder(path: Path) -> Rows:
     from datasets import load_dataset
 
     loaded = load_dataset("imagefolder", data_dir=str(path), cache_dir=str(path.parent / "cache"))
     return [_row(sample, split) for split in loaded for sample in loaded[split]]
 
 
-def parquet(path: Path) -> Found:
+def parquet(path: Path) -> Rows:
     from datasets import load_dataset
 
     loaded = load_dataset("parquet", data_files=str(path), cache_dir=str(path.parent / "cache"))["train"]
@@ -34,33 +34,33 @@ def parquet(path: Path) -> Found:
     return [_row(sample) for sample in loaded]
 
 
-def jsonl(path: Path) -> Found:
+def jsonl(path: Path) -> Rows:
     from datasets import load_dataset
 
     return list(load_dataset("json", data_files=str(path), cache_dir=str(path.parent / "cache"))["train"])
 
 
-def csv(path: Path) -> Found:
+def csv(path: Path) -> Rows:
     from datasets import load_dataset
 
     return list(load_dataset("csv", data_files=str(path), cache_dir=str(path.parent / "cache"))["train"])
 
 
-def fiftyone(path: Path) -> Found:
+def fiftyone(path: Path) -> Rows:
     """Read the samples with the importer of `fiftyone.types.FiftyOneDataset`, without the database."""
     from fiftyone.utils.data.importers import LegacyFiftyOneDatasetImporter
 
-    found = []
+    rows = []
     with LegacyFiftyOneDatasetImporter(dataset_dir=str(path)) as samples:
         for sample in samples:
             answer = sample["prediction"] if sample["source"] == "prediction" else sample["ground_truth"]
             known = {key: sample[key] for key in ("index", "path", "source", "confidence", "round")}
             there = Path(sample.filepath).is_file()
-            found.append({**known, "label": answer.label, "there": there, "sure": answer.confidence})
-    return found
+            rows.append({**known, "label": answer.label, "there": there, "sure": answer.confidence})
+    return rows
 
 
-def cvat(path: Path) -> Found:
+def cvat(path: Path) -> Rows:
     from datumaro import Dataset
     from datumaro.components.annotation import AnnotationType
 
@@ -73,7 +73,7 @@ def cvat(path: Path) -> Found:
     ]
 
 
-def label_studio(path: Path) -> Found:
+def label_studio(path: Path) -> Rows:
     """Convert annotated tasks, as Label Studio does for an export as JSON-MIN."""
     from label_studio_sdk.converter import Converter
 
@@ -96,7 +96,7 @@ def label_studio(path: Path) -> Found:
     return [{"index": row["index"], "path": row["path"], "label": row["choice"]} for row in read]
 
 
-def image_folder(path: Path) -> Found:
+def image_folder(path: Path) -> Rows:
     """Read a folder per class with torchvision."""
     from torchvision.datasets import ImageFolder
 
@@ -107,7 +107,7 @@ def image_folder(path: Path) -> Found:
     ]
 
 
-def yolo(path: Path) -> Found:
+def yolo(path: Path) -> Rows:
     """Read a split with the data set class of Ultralytics' trainer for classification."""
     from ultralytics.cfg import get_cfg
     from ultralytics.data.dataset import ClassificationDataset
@@ -115,11 +115,11 @@ def yolo(path: Path) -> Found:
 
     splits = check_cls_dataset(path)
     settings = get_cfg(overrides={"imgsz": 32})
-    found: Found = []
+    rows: Rows = []
     for split in ("train", "val", "test"):
         if splits[split]:
             loaded = ClassificationDataset(str(splits[split]), args=settings)
-            found += [
+            rows += [
                 {
                     "file": str(Path(file)),
                     "label": splits["names"][code],
@@ -128,7 +128,7 @@ def yolo(path: Path) -> Found:
                 }
                 for i, (file, code, *_) in enumerate(loaded.samples)
             ]
-    return found
+    return rows
 
 
 if __name__ == "__main__":

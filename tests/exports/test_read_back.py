@@ -85,9 +85,9 @@ def read(library: str, path: Path, needs: str) -> list[dict[str, Any]]:
 @pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet", "imagefolder"])
 def test_datasets_reads_tables_and_images(kind: str, folder: Path, expected: dict[str, str]) -> None:
     path = folder / kind / ("all" if kind == "imagefolder" else f"all.{kind}")
-    found = {row["path"].removeprefix("'"): row for row in read(kind, path, "datasets")}
-    assert {name: row["label"] for name, row in found.items()} == expected
-    for name, row in found.items():
+    rows = {row["path"].removeprefix("'"): row for row in read(kind, path, "datasets")}
+    assert {name: row["label"] for name, row in rows.items()} == expected
+    for name, row in rows.items():
         assert (row["source"], row["confidence"] is None) == (
             ("label", True) if name in LABELS else ("prediction", False)
         )
@@ -95,34 +95,34 @@ def test_datasets_reads_tables_and_images(kind: str, folder: Path, expected: dic
 
 
 def test_fiftyone_reads_samples(folder: Path, expected: dict[str, str]) -> None:
-    found = read("fiftyone", folder / "fiftyone", "fiftyone")
-    assert {row["path"]: row["label"] for row in found} == expected
-    assert all(row["there"] and (row["sure"] is None) is (row["path"] in LABELS) for row in found)
+    rows = read("fiftyone", folder / "fiftyone", "fiftyone")
+    assert {row["path"]: row["label"] for row in rows} == expected
+    assert all(row["there"] and (row["sure"] is None) is (row["path"] in LABELS) for row in rows)
 
 
 def test_datumaro_reads_cvat(folder: Path, expected: dict[str, str]) -> None:
-    found = {row["path"]: row for row in read("cvat", folder / "cvat/annotations.xml", "datumaro")}
-    assert {name: row["label"] for name, row in found.items()} == {
+    rows = {row["path"]: row for row in read("cvat", folder / "cvat/annotations.xml", "datumaro")}
+    assert {name: row["label"] for name, row in rows.items()} == {
         name.removesuffix(".png"): label for name, label in expected.items()
     }
-    assert all(row["size"] == [36, 40] for row in found.values())
+    assert all(row["size"] == [36, 40] for row in rows.values())
 
 
 def test_label_studio_converts_the_labels(folder: Path) -> None:
-    found = read("label-studio", folder / "label-studio/all.json", "label_studio_sdk")
-    assert {row["path"]: row["label"] for row in found} == LABELS
+    rows = read("label-studio", folder / "label-studio/all.json", "label_studio_sdk")
+    assert {row["path"]: row["label"] for row in rows} == LABELS
 
 
 def test_torchvision_reads_a_folder_per_class(folder: Path, expected: dict[str, str]) -> None:
-    found = read("image-folder", folder / "class-copies", "torchvision")
+    rows = read("image-folder", folder / "class-copies", "torchvision")
     content = {(folder / "photos" / name).read_bytes(): name for name in NAMES}
-    assert {content[Path(row["file"]).read_bytes()]: row["label"] for row in found} == expected
-    assert all(row["size"] == [36, 40] for row in found)
+    assert {content[Path(row["file"]).read_bytes()]: row["label"] for row in rows} == expected
+    assert all(row["size"] == [36, 40] for row in rows)
 
 
 def test_ultralytics_reads_the_splits(folder: Path, expected: dict[str, str]) -> None:
-    found = read("yolo", folder / "yolo", "ultralytics")
+    rows = read("yolo", folder / "yolo", "ultralytics")
     content = {(folder / "photos" / name).read_bytes(): name for name in NAMES}
-    assert {content[Path(row["file"]).read_bytes()]: row["label"] for row in found} == expected
-    validation = {content[Path(row["file"]).read_bytes()] for row in found if row["split"] == "val"}
-    assert len(validation) == 2 and validation <= LABELS.keys() and all(row["there"] for row in found)
+    assert {content[Path(row["file"]).read_bytes()]: row["label"] for row in rows} == expected
+    validation = {content[Path(row["file"]).read_bytes()] for row in rows if row["split"] == "val"}
+    assert len(validation) == 2 and validation <= LABELS.keys() and all(row["there"] for row in rows)
