@@ -12,12 +12,12 @@ def summary(text: str) -> list[str]:
     audited = [each for each in packages if "skip_reason" not in each]
     if not audited:
         return ["pip-audit: skipped, the database of vulnerabilities can't be reached"]
-    found = [
+    vulnerabilities = [
         f"{each['name']} {each['version']}: {one['id']}, corrected in {', '.join(one['fix_versions']) or 'no version'}"
         for each in audited
         for one in each["vulns"]
     ]
-    return found or [f"pip-audit: no known vulnerability in {len(audited)} of {len(packages)} packages"]
+    return vulnerabilities or [f"pip-audit: no known vulnerability in {len(audited)} of {len(packages)} packages"]
 
 
 if __name__ == "__main__":

@@ -93,8 +93,8 @@ def initpools(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatc
         # Steps record the command line of their process.
         monkeypatch.setattr(sys, "argv", ["initpools", *words])
         code = run_command_line(words)
-        said = capsys.readouterr()
-        return Outcome(code, said.out, said.err)
+        output = capsys.readouterr()
+        return Outcome(code, output.out, output.err)
 
     return command
 

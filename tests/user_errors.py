@@ -61,7 +61,7 @@ def refused(ended: Outcome, *words: str) -> None:
 @contextmanager
 def checked() -> Iterator[list[str]]:
     """Collect the faults of all errors that the package makes meanwhile, each with its text."""
-    found: list[str] = []
+    faults: list[str] = []
     make = UserError.__init__
 
     def init(self: UserError, *args: Any, **kwargs: Any) -> None:
@@ -69,10 +69,10 @@ def checked() -> Iterator[list[str]]:
         frame = sys._getframe(1)
         if frame.f_code.co_filename.startswith(PACKAGE):
             place = f"{frame.f_code.co_filename.removeprefix(PACKAGE)}:{frame.f_lineno}"
-            found.extend(f"{place}: {fault}: {self.fact} | {self.remedy}" for fault in faults_of(self))
+            faults.extend(f"{place}: {fault}: {self.fact} | {self.remedy}" for fault in faults_of(self))
 
     UserError.__init__ = init  # type: ignore[method-assign]
     try:
-        yield found
+        yield faults
     finally:
         UserError.__init__ = make  # type: ignore[method-assign]
