@@ -59,10 +59,10 @@ def logits(*shape: int, seed: int = 0, scale: float = 3.0) -> torch.Tensor:
 @given(st.integers(1, 5), st.integers(2, 4), st.integers(0, 10**6))
 def test_the_first_loss_equals_its_naive_twin(b: int, k: int, seed: int) -> None:
     first, second = (F.log_softmax(logits(b, k, seed=seed + view), dim=1) for view in (0, 1))
-    found = disagreement(first, second)
+    losses = disagreement(first, second)
     for i in range(b):
         together = sum(math.exp(first[i, c]) * math.exp(second[i, c]) for c in range(k))
-        assert float(found[i]) == pytest.approx(-math.log(together), rel=1e-9)
+        assert float(losses[i]) == pytest.approx(-math.log(together), rel=1e-9)
     mean = [sum(math.exp(first[i, c]) for i in range(b)) / b for c in range(k)]
     assert float(spread(first)) == pytest.approx(-sum(p * math.log(p) for p in mean), rel=1e-9)
 
@@ -92,8 +92,8 @@ def test_self_labeling_equals_its_naive_twin(b: int, threshold: float, seed: int
         probs = F.softmax(weak[i], dim=0)
         cluster = int(probs.argmax())
         if float(probs[cluster]) > threshold:
-            said = F.softmax(strong[i], dim=0)
-            by_cluster.setdefault(cluster, []).append(-math.log(said[cluster]))
+            strong_probs = F.softmax(strong[i], dim=0)
+            by_cluster.setdefault(cluster, []).append(-math.log(strong_probs[cluster]))
     loss, sure = self_labeling(weak, strong, threshold)
     assert int(sure.sum()) == sum(map(len, by_cluster.values())) and len(sure) == b
     means = [sum(each) / len(each) for each in by_cluster.values()]
@@ -214,8 +214,8 @@ def test_clusters_that_are_there_are_found(fabric: Fabric, tmp_path: Path) -> No
     with torch.inference_mode():
         probs = scan.eval().assign(torch.from_numpy(images))
     assert matched_accuracy(kinds, probs.argmax(1).numpy()) == 1
-    found = scores(scan, images, views=2, reference=2, batch=60, seed=0, device=torch.device("cpu"))
-    assert found.shape == (60,) and (found >= 0).all() and found.mean() < 0.5
+    losses = scores(scan, images, views=2, reference=2, batch=60, seed=0, device=torch.device("cpu"))
+    assert losses.shape == (60,) and (losses >= 0).all() and losses.mean() < 0.5
 
 
 # ---- agreement with classes
@@ -271,11 +271,11 @@ def test_scan_goes_from_a_pretrain_to_a_pool(copied_run: Path, initpools: Initpo
     pool = initpools("select-pool", "scan", "--budget", 20, "-o", "pool.npy")
     assert pool.code == 0 and "clusters: pretrain/scan" in pool.err
     available = np.bincount(clusters[kept], minlength=10)
-    given = np.bincount(clusters[np.load("pool.npy")], minlength=10)
-    assert (given == round_robin(available, 20)).all()
+    counts = np.bincount(clusters[np.load("pool.npy")], minlength=10)
+    assert (counts == round_robin(available, 20)).all()
     spread_out = initpools("select-pool", "random", "--budget", 20, "--balance", "clusters", "-o", "balanced.npy")
     assert spread_out.code == 0
-    assert np.bincount(clusters[np.load("balanced.npy")], minlength=10).tolist() == given.tolist()
+    assert np.bincount(clusters[np.load("balanced.npy")], minlength=10).tolist() == counts.tolist()
     assert initpools("score", "scan-loss").code == 0
     assert initpools("embed", "scan").code == 0
     assert "already done" in initpools("pretrain", "scan", "--epochs", 3, "--set", "threshold=0.2", "--threads", 1).err
@@ -298,7 +298,7 @@ def test_scan_goes_from_a_pretrain_to_a_pool(copied_run: Path, initpools: Initpo
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         (["--from", "nothing"], "There is no pretrain 'nothing'"),
         (["--from", "vae"], "`initpools pretrain vae"),
@@ -314,10 +314,10 @@ def test_scan_goes_from_a_pretrain_to_a_pool(copied_run: Path, initpools: Initpo
         (["--batch", "1"], "pretrain.batch = 1, with"),
     ],
 )
-def test_bad_input_is_the_users_to_mend(words: list[str], said: str, copied_run: Path, initpools: Initpools) -> None:
+def test_bad_input_is_the_users_to_mend(words: list[str], message: str, copied_run: Path, initpools: Initpools) -> None:
     refused = initpools("pretrain", "scan", "--epochs", 1, *words)
     assert refused.code == 2
-    assert re.search(said, refused.err), refused.err
+    assert re.search(message, refused.err), refused.err
     assert not Path("runs/digits/pretrain/scan").exists()
 
 

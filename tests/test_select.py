@@ -44,13 +44,13 @@ def test_settings_out_of_range_are_named_with_what_is_valid(setting, fact, remed
 
 @pytest.mark.parametrize("name", NAMED)
 def test_every_knob_at_its_default_can_be_given_to_select_in_both_ways(name):
-    wanted = parse_strategy(name)
+    strategy = parse_strategy(name)
     inputs = inputs_for(cloud())
     points = inputs.pop("embeddings")
-    if wanted.scoring is not None and wanted.scoring.inputs == ("embeddings",):
+    if strategy.scoring is not None and strategy.scoring.inputs == ("embeddings",):
         del inputs["scores"]
     quick = QUICK.get(name, {})
-    knobs = wanted.method.validate(quick) | (wanted.scoring.validate({}) if wanted.scoring else {})
+    knobs = strategy.method.validate(quick) | (strategy.scoring.validate({}) if strategy.scoring else {})
     assert not set(knobs) & set(ARGUMENTS)
     expected = initpools_cli.select(points, name, 6, **inputs, **quick)
     mapped = initpools_cli.select(points, name, 6, knobs=knobs, **inputs)
@@ -63,12 +63,12 @@ def test_every_knob_at_its_default_can_be_given_to_select_in_both_ways(name):
 
 @pytest.mark.parametrize("name", NAMED)
 def test_every_strategy_can_be_balanced_over_given_clusters_from_python(name):
-    wanted = parse_strategy(name)
+    strategy = parse_strategy(name)
     inputs = inputs_for(cloud())
     points, clusters = inputs.pop("embeddings"), inputs["clusters"]
-    if wanted.scoring is not None and wanted.scoring.inputs == ("embeddings",):
+    if strategy.scoring is not None and strategy.scoring.inputs == ("embeddings",):
         del inputs["scores"]
-    knobs = wanted.method.validate(QUICK.get(name, {})) | (wanted.scoring.validate({}) if wanted.scoring else {})
+    knobs = strategy.method.validate(QUICK.get(name, {})) | (strategy.scoring.validate({}) if strategy.scoring else {})
     for mapping in (QUICK.get(name), knobs):
         picks = initpools_cli.select(points, name, 6, balance="clusters", knobs=mapping, **inputs)
         assert np.bincount(clusters[picks], minlength=3).tolist() == [2, 2, 2]
@@ -92,7 +92,7 @@ def test_a_name_that_is_a_knob_and_something_else_means_what_its_value_is():
 
 
 @pytest.mark.parametrize(
-    ("given", "fact", "remedy"),
+    ("keywords", "fact", "remedy"),
     [
         ({"n_clusters": 5, "balance": "kmeans"}, "n_clusters=5 may be the knob", "knobs={'n_clusters': …}"),
         ({"alpha": 0.9, "knobs": {"alpha": 0.9}}, "The knob 'alpha' is given twice", "Leave alpha out"),
@@ -103,9 +103,9 @@ def test_a_name_that_is_a_knob_and_something_else_means_what_its_value_is():
         ({"clusters": [[1], [2, 3]]}, "clusters is not an array", "the same length"),
     ],
 )
-def test_keywords_that_cannot_be_meant_are_refused(given, fact, remedy):
+def test_keywords_that_cannot_be_meant_are_refused(keywords, fact, remedy):
     with pytest.raises(UserError) as error:
-        initpools_cli.select(cloud(), "probcover", 6, **given)
+        initpools_cli.select(cloud(), "probcover", 6, **keywords)
     assert error.value.fact.startswith(fact)
     assert remedy in error.value.remedy
 

@@ -55,14 +55,14 @@ def test_checks_that_do_not_apply_end_in_an_error_of_the_user(points: np.ndarray
 def test_picks_are_those_of_select(strategy: str, params: dict | None, kind: Callable) -> None:
     points = kind(cloud())
     labeled, excluded = [3, 5], np.arange(40) > 34
-    found = PoolSelector(strategy, 6, seed=2, params=params).fit(points, labeled=labeled, exclude=excluded)
+    selector = PoolSelector(strategy, 6, seed=2, params=params).fit(points, labeled=labeled, exclude=excluded)
     expected = initpools_cli.select(
         np.asarray(points), strategy, 6, seed=2, labeled=labeled, exclude=excluded, **(params or {})
     )
-    np.testing.assert_array_equal(found.indices_, expected)
-    np.testing.assert_array_equal(found.get_support(indices=True), np.sort(expected))
-    np.testing.assert_array_equal(np.flatnonzero(found.get_support()), np.sort(expected))
-    assert found.get_support().shape == (40,) and found.n_features_in_ == 3
+    np.testing.assert_array_equal(selector.indices_, expected)
+    np.testing.assert_array_equal(selector.get_support(indices=True), np.sort(expected))
+    np.testing.assert_array_equal(np.flatnonzero(selector.get_support()), np.sort(expected))
+    assert selector.get_support().shape == (40,) and selector.n_features_in_ == 3
 
 
 def test_scores_are_those_of_the_strategy_or_the_order() -> None:

@@ -30,11 +30,11 @@ def unit(points: np.ndarray) -> np.ndarray:
 def plain(points: np.ndarray, clusters: int, seed: int, keep: str, first: np.ndarray) -> np.ndarray:
     """Sort each cluster, and look at the upper triangle of its similarities."""
     rows, scaled = unit(points), unit_rows(points)
-    found = kmeans(scaled, clusters, np.random.default_rng(seed))
+    clustering = kmeans(scaled, clusters, np.random.default_rng(seed))
     result = np.zeros(len(points))
     for cluster in range(clusters):
-        members = np.flatnonzero(found.labels == cluster)
-        to_center = 1 - ((scaled[members] - unit(found.centroids[[cluster]])) ** 2).sum(axis=1) / 2
+        members = np.flatnonzero(clustering.labels == cluster)
+        to_center = 1 - ((scaled[members] - unit(clustering.centroids[[cluster]])) ** 2).sum(axis=1) / 2
         place = np.round(to_center, 6) * (1 if keep == "hard" else -1)
         members = members[np.lexsort((place, ~first[members]))]
         upper = np.triu(rows[members] @ rows[members].T, 1)
@@ -53,11 +53,11 @@ def test_similarity_to_earlier_rows_equals_the_plain_one(n: int, d: int, cluster
     points[: n // 3] = points[rng.integers(n // 3, n, n // 3)] if n > 2 else points[: n // 3]
     clusters, first = min(clusters, n), rng.random(n) < 0.2
     expected = plain(points, clusters, seed, keep, first)
-    found = similarity_to_earlier(points, np.random.default_rng(seed), clusters=clusters, keep=keep, first=first)
-    np.testing.assert_allclose(found, expected, atol=1e-6)
+    similarity = similarity_to_earlier(points, np.random.default_rng(seed), clusters=clusters, keep=keep, first=first)
+    np.testing.assert_allclose(similarity, expected, atol=1e-6)
     _, member = np.unique(points, axis=0, return_inverse=True)
     # Of equal rows all but one have exactly 1.
-    assert (found == 1).sum() >= n - len(np.unique(member))
+    assert (similarity == 1).sum() >= n - len(np.unique(member))
 
 
 def test_rows_over_several_blocks_and_threads(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -65,9 +65,11 @@ def test_rows_over_several_blocks_and_threads(monkeypatch: pytest.MonkeyPatch) -
     expected = plain(points, 2, 0, "hard", np.zeros(700, bool))
     monkeypatch.setattr(near_copies, "ROWS", 64)
     monkeypatch.setattr(near_copies, "COLUMNS", 50)
-    found = [similarity_to_earlier(points, np.random.default_rng(0), clusters=2, threads=each) for each in (1, 2)]
-    np.testing.assert_allclose(found[0], expected, atol=1e-6)
-    assert found[0].tobytes() == found[1].tobytes()
+    similarities = [
+        similarity_to_earlier(points, np.random.default_rng(0), clusters=2, threads=each) for each in (1, 2)
+    ]
+    np.testing.assert_allclose(similarities[0], expected, atol=1e-6)
+    assert similarities[0].tobytes() == similarities[1].tobytes()
 
 
 def test_which_of_similar_rows_comes_first() -> None:
@@ -118,20 +120,20 @@ def test_a_strategy_chooses_as_if_near_copies_were_absent(name: str) -> None:
     points, labeled = near(), [3, 12, 55]
     out = left_out(points, labeled, 7)
     assert len(out) == 18 and not {3, 12, 55} & {*out} and {43, 52, 15} <= {*out}
-    found = choose(name, {"embeddings": points}, 12, labeled=labeled, seed=7, semdedup=0.01)
+    selection = choose(name, {"embeddings": points}, 12, labeled=labeled, seed=7, semdedup=0.01)
     absent = choose(name, {"embeddings": points}, 12, labeled=labeled, seed=7, exclude=out)
-    assert found.indices.tolist() == absent.indices.tolist()
-    assert found.near_copies.tolist() == out.tolist()
+    assert selection.indices.tolist() == absent.indices.tolist()
+    assert selection.near_copies.tolist() == out.tolist()
 
 
 def test_fewer_are_chosen_where_too_few_are_left() -> None:
     points = near()
     out = left_out(points, [3], 0)
     for settings_ in ({}, {"copies": "any"}, {"min_distance": 1e-4}):
-        found = choose("kcenter", {"embeddings": points}, 59, labeled=[3], semdedup=0.01, **settings_)
+        selection = choose("kcenter", {"embeddings": points}, 59, labeled=[3], semdedup=0.01, **settings_)
         # Zero rows have no direction: they are chosen last, but not with a minimum distance.
         kept = np.setdiff1d(np.arange(58 if "min_distance" in settings_ else 60), [3, *out])
-        assert sorted(found.indices) == kept.tolist()
+        assert sorted(selection.indices) == kept.tolist()
     with pytest.warns(UserWarning, match=r"of 57 asked for: all others are near-copies by semdedup = 0\.01"):
         initpools_cli.select(points[:58], "kcenter", 57, labeled=[3], semdedup=0.01)
     sampled = choose("kcenter", {"embeddings": points}, 9, sample=30, seed=2, semdedup=0.01)
@@ -141,8 +143,8 @@ def test_fewer_are_chosen_where_too_few_are_left() -> None:
 
 def test_strategies_on_scores_of_embeddings_leave_out_near_copies_too() -> None:
     points = near()[:58]
-    found = initpools_cli.select(points, "outlier", 20, semdedup=0.01)
-    assert not {*left_out(points, [], 0)} & {*found}
+    picks = initpools_cli.select(points, "outlier", 20, semdedup=0.01)
+    assert not {*left_out(points, [], 0)} & {*picks}
 
 
 @pytest.mark.parametrize(
@@ -168,12 +170,12 @@ def test_commands_leave_out_near_copies_and_say_how_many(copied_run: Path, initp
     eps, kept = ["--set", "semdedup=0.05"], np.flatnonzero(np.load(run / "data/kept.npy"))
     out = kept[left_out(np.load(run / "embed/simclr/train.npy")[kept], [], 0, 0.05)]
     assert 10 < len(out) < len(kept) - 10
-    said = f"{len(out):,} of {len(kept):,} images are near-copies of others and are left out"
+    note = f"{len(out):,} of {len(kept):,} images are near-copies of others and are left out"
     pool = initpools("select-pool", "kcenter", "--budget", 9, *eps)
-    assert pool.code == 0 and said in pool.err and not {*map(int, pool.out.split())} & {*out.tolist()}
+    assert pool.code == 0 and note in pool.err and not {*map(int, pool.out.split())} & {*out.tolist()}
     # In a run, kcenter is ranked on logits.
     ranked = initpools("rank", "kmeans++", *eps, "-o", "order.npy")
-    assert ranked.code == 0 and said in ranked.err and "are no near-copies of others by semdedup = 0.05" in ranked.err
+    assert ranked.code == 0 and note in ranked.err and "are no near-copies of others by semdedup = 0.05" in ranked.err
     assert sorted(np.load("order.npy")[-len(out) :]) == out.tolist()
     for step in ("pool/kcenter-b9-s0", "rank/kmeans++"):
         assert tomli.loads((run / step / "step.toml").read_text())["table"]["semdedup"] == 0.05

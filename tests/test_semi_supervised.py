@@ -120,12 +120,12 @@ def test_images_that_no_label_reaches_get_equal_probabilities() -> None:
 
 def test_the_spread_of_labels_does_not_depend_on_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     points, _, labels = partly(700, 20)
-    found = []
+    logits = []
     for threads in (1, 3):
         monkeypatch.setattr("initpools_cli.geometry.chunked.available_threads", lambda own=threads: own)
         spreading._graphs.clear()
-        found.append(label_spreading(points, labels, 3, 0, None).logits(points).tobytes())
-    assert found[0] == found[1]
+        logits.append(label_spreading(points, labels, 3, 0, None).logits(points).tobytes())
+    assert logits[0] == logits[1]
 
 
 class OurLinear(ClassifierMixin, BaseEstimator):
@@ -221,8 +221,8 @@ def test_flexmatch_learns_from_images_without_labels(weights: PretrainedEncoder)
     assert (model.logits(images).argmax(1) == truth).mean() > 0.95
     network = Network(weights.encoder(), 2, 0)
     config = TrainConfig(1, 1, 8, "adamw", 1e-3, 0.0, "constant")
-    given = {"recipes": ("none", "none"), "unlabeled": 16, "weight": 1.0, "cutoff": 0.95}
-    trainer = FlexMatchTrainer(network, images, np.arange(2), truth[:2], config, 0, CPU, **given)
+    arguments = {"recipes": ("none", "none"), "unlabeled": 16, "weight": 1.0, "cutoff": 0.95}
+    trainer = FlexMatchTrainer(network, images, np.arange(2), truth[:2], config, 0, CPU, **arguments)
     dropped = np.random.default_rng(0)
     # Nothing is confident yet, so that thresholds are 0 and every image counts, by its own prediction.
     both = trainer.batch_loss(np.arange(2), dropped, lambda *each: None)

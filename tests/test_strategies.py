@@ -15,9 +15,9 @@ from initpools_cli.strategies.registry import strategies
 from initpools_cli.testing import cloud, inputs_for
 
 
-def choose(name, *given, **settings):
+def choose(name, *arguments, **settings):
     """What a strategy chooses, with knobs that keep it quick."""
-    return door.choose(name, *given, knobs=QUICK.get(name), **settings)
+    return door.choose(name, *arguments, knobs=QUICK.get(name), **settings)
 
 
 METHODS = [pytest.param(method, id=method.name) for method in strategies]
@@ -135,23 +135,23 @@ def test_what_takes_long_is_said_with_a_sample_that_does_not(monkeypatch):
     knobs = maxherding.validate({})
     assert estimate.expectation("maxherding", maxherding, 20_000, 512, 100, knobs, 0) is None
     assert estimate.expectation("maxherding", maxherding, 10**6, 512, 100, knobs, 10_000) is None
-    said = estimate.expectation("maxherding", maxherding, 10**6, 512, 100, knobs, 0)
+    message = estimate.expectation("maxherding", maxherding, 10**6, 512, 100, knobs, 0)
     # 8 · 10¹² · 512 multiply-adds at 10¹¹ a second, and 20,000² in place of 10¹².
-    assert "maxherding will take about 11.4 h for 1,000,000 images" in said
-    assert "With --set select.sample=20000 it selects from 20,000 random images" in said
+    assert "maxherding will take about 11.4 h for 1,000,000 images" in message
+    assert "With --set select.sample=20000 it selects from 20,000 random images" in message
 
 
 def test_a_long_choice_offers_the_approximate_one_that_there_is(monkeypatch):
     monkeypatch.setattr(estimate, "speed", lambda: 1e11)
     usl = strategies.get("usl")
-    said = estimate.expectation("usl", usl, 10**6, 512, 1000, usl.validate({}), 0)
+    message = estimate.expectation("usl", usl, 10**6, 512, 1000, usl.validate({}), 0)
     # 44 · 10³ in place of 10⁶ for the neighbors; ten times 1,000 picks are measured in any case.
-    assert "usl will take about 4.3 h for 1,000,000 images" in said
-    assert "With --set probes=16 it uses approximate neighbors and takes about 14 min." in said
+    assert "usl will take about 4.3 h for 1,000,000 images" in message
+    assert "With --set probes=16 it uses approximate neighbors and takes about 14 min." in message
     assert "probes" not in str(estimate.expectation("usl", usl, 10**6, 512, 1000, usl.validate({"probes": 16}), 0))
     facility = strategies.get("facility-location")
-    said = estimate.expectation("facility-location", facility, 10**6, 512, 1000, facility.validate({}), 0)
-    assert "With --set probes=16 --set neighbors=50 it uses approximate neighbors" in said
+    message = estimate.expectation("facility-location", facility, 10**6, 512, 1000, facility.validate({}), 0)
+    assert "With --set probes=16 --set neighbors=50 it uses approximate neighbors" in message
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -292,8 +292,8 @@ def test_two_seeds_of_zcore_agree_after_the_million_draws_of_the_paper():
     points, few = cloud(100, 8), {"n_samples": 1000}
 
     def scores(seed, **knobs):
-        found = choose("zcore", {"embeddings": points}, 100, seed=seed, knobs=knobs)
-        return found.scores[np.argsort(found.indices)]
+        selection = choose("zcore", {"embeddings": points}, 100, seed=seed, knobs=knobs)
+        return selection.scores[np.argsort(selection.indices)]
 
     def agreement(**knobs):
         one, two = (scores(seed, **knobs).argsort().argsort() for seed in (0, 1))

@@ -142,16 +142,16 @@ def test_a_query_set_is_embeddings_or_images_that_are_not_chosen(tmp_path: Path,
     np.save("others.npy", points[[3, 5, 70]])
     expected = select(points, "similar", 9, query_set=[3, 5, 70])
     assert not np.isin(expected, [3, 5, 70]).any()
-    given = ["select-pool", "similar", "--budget", 9, "--embeddings", "emb.npy", "-o", "pool.npy", "--query-set"]
+    command = ["select-pool", "similar", "--budget", 9, "--embeddings", "emb.npy", "-o", "pool.npy", "--query-set"]
     for file in ("images.npy", "mask.npy", "images.csv"):
-        found = initpools(*given, file)
-        assert found.code == 0 and "The 3 images of --query-set are not chosen." in found.err
+        result = initpools(*command, file)
+        assert result.code == 0 and "The 3 images of --query-set are not chosen." in result.err
         np.testing.assert_array_equal(np.load("pool.npy"), expected)
     # Embeddings of other images exclude nothing: an image with the same embedding is the most similar one.
-    assert initpools(*given, "others.npy").code == 0
+    assert initpools(*command, "others.npy").code == 0
     assert set(np.load("pool.npy")[:3].tolist()) == {3, 5, 70}
     np.testing.assert_array_equal(np.load("pool.npy"), select(points, "similar", 9, query_set=points[[3, 5, 70]]))
-    assert initpools("rank", *given[1:2], *given[4:], "images.npy").code == 0
+    assert initpools("rank", *command[1:2], *command[4:], "images.npy").code == 0
     assert np.load("pool.npy")[:9].tolist() == expected.tolist() and np.load("pool.npy")[-3:].tolist() == [3, 5, 70]
 
 
@@ -161,8 +161,8 @@ def test_a_query_set_in_a_run_names_images_by_path(copied_run: Path, initpools: 
     pd.DataFrame({"index": train}).to_csv("like.csv", index=False)
     for number, objective in enumerate(("fl2mi", "fl1mi")):
         knob = f"objective={objective}"
-        found = initpools("select-pool", "similar", "--budget", 6, "--query-set", "like.csv", "--set", knob)
-        assert found.code == 0, found.err
+        result = initpools("select-pool", "similar", "--budget", 6, "--query-set", "like.csv", "--set", knob)
+        assert result.code == 0, result.err
         folder = sorted((copied_run / "runs/digits/pool").glob("similar-b6-s0*"))
         assert len(folder) == number + 1
         reads = (folder[-1] / "step.toml").read_text()
@@ -171,18 +171,18 @@ def test_a_query_set_in_a_run_names_images_by_path(copied_run: Path, initpools: 
         "already done"
         in initpools("select-pool", "similar", "--budget", 6, "--query-set", "like.csv", "--set", "objective=fl2mi").err
     )
-    for words, said in (
+    for words, message in (
         (["select-pool", "kcenter", "--budget", 6, "--query-set", "like.csv"], "'kcenter' does not read it"),
         (["rank", "random", "--query-set", "like.csv"], "'random' does not read it"),
         (["select-pool", "similar", "--budget", 6], "'similar' needs query_set."),
         (["al-run", "--init", "similar", "--query", "random", "--budget", 6], "which al-run cannot provide"),
     ):
         refused = initpools(*words)
-        assert refused.code == 2 and said in refused.err
+        assert refused.code == 2 and message in refused.err
 
 
 @pytest.mark.parametrize(
-    ("query_set", "said"),
+    ("query_set", "fact"),
     [
         (np.ones((2, 4)), "query_set has 4 dimensions, but the embeddings have 5."),
         (np.array([[1, 2, 3, 4, np.nan]]), "query_set has NaN or infinity in 1 of its rows, the first 0."),
@@ -194,10 +194,10 @@ def test_a_query_set_in_a_run_names_images_by_path(copied_run: Path, initpools: 
         (np.arange(60), "All images are excluded: 0 are left."),
     ],
 )
-def test_a_query_set_that_cannot_be_used_is_refused(query_set, said):
+def test_a_query_set_that_cannot_be_used_is_refused(query_set, fact):
     with pytest.raises(UserError) as error:
         select(cloud(60), "similar", 3, query_set=query_set)
-    assert error.value.fact == said
+    assert error.value.fact == fact
 
 
 def fair_shares(sizes, budget):
@@ -285,8 +285,8 @@ def test_a_strategy_on_a_score_is_named_with_it(copied_run: Path, initpools: Ini
     for strategy in ("ccs", "d2-pruning"):
         named = initpools("select-pool", f"{strategy}+typicality", "--budget", 12, "-o", "named.npy")
         words = ["--run", "runs/digits"] if strategy == "ccs" else []
-        given = initpools("select-pool", strategy, *words, "--scores", "scores.npy", "--budget", 12, "-o", "given.npy")
-        assert named.code == given.code == 0, named.err + given.err
+        result = initpools("select-pool", strategy, *words, "--scores", "scores.npy", "--budget", 12, "-o", "given.npy")
+        assert named.code == result.code == 0, named.err + result.err
         np.testing.assert_array_equal(np.load("named.npy"), np.load("given.npy"))
         assert (copied_run / f"runs/digits/pool/{strategy}+typicality-b12-s0/indices.npy").is_file()
     own = initpools("select-pool", "d2-pruning+typicality", "--budget", 12, "--set", "neighbors=9", "-o", "own.npy")
@@ -296,13 +296,13 @@ def test_a_strategy_on_a_score_is_named_with_it(copied_run: Path, initpools: Ini
         *("--rounds", 1, "--seeds", 1, "--threads", 1),
     )
     assert swept.code == 0, swept.err
-    for name, said in (
+    for name, message in (
         ("ccs", "'ccs' needs scores."),
         ("ccs+tipicality", "There is no score 'tipicality'."),
         ("kmeans+typicality", "There is no strategy 'kmeans+typicality'."),
     ):
         refused = initpools("select-pool", name, "--budget", 5)
-        assert refused.code == 2 and said in refused.err
+        assert refused.code == 2 and message in refused.err
 
 
 def test_kmeans_plus_plus_keeps_its_names():

@@ -142,8 +142,8 @@ def test_kcenter_starts_at_the_image_nearest_the_mean():
 def test_kcenter_cosine_ignores_lengths():
     points = cloud(50)
     stretched = points * np.random.default_rng(1).uniform(1, 9, size=(50, 1))
-    given = {"budget": 20, "labeled": [0], "normalize": False, "knobs": {"metric": "cosine"}}
-    plain, long = (choose("kcenter", {"embeddings": p}, **given) for p in (points, stretched))
+    arguments = {"budget": 20, "labeled": [0], "normalize": False, "knobs": {"metric": "cosine"}}
+    plain, long = (choose("kcenter", {"embeddings": p}, **arguments) for p in (points, stretched))
     np.testing.assert_array_equal(plain.indices, long.indices)
     unit = points / np.linalg.norm(points, axis=1, keepdims=True)
     assert plain.scores[0] == pytest.approx((1 - unit @ unit[0]).max(), abs=1e-6)
@@ -331,7 +331,7 @@ def test_scores_that_say_something_are_not_refused():
 
 
 @pytest.mark.parametrize(
-    ("given", "message"),
+    ("arguments", "message"),
     [
         ({"budget": 0}, "budget=0 is less than 1"),
         ({"budget": -3}, "budget=-3 is less than 1"),
@@ -351,9 +351,9 @@ def test_scores_that_say_something_are_not_refused():
         ({"budget": 1, "knobs": {"metric": "cosin"}}, "Did you mean 'cosine'"),
     ],
 )
-def test_what_is_wrong_is_said(given, message):
+def test_what_is_wrong_is_said(arguments, message):
     with pytest.raises(UserError, match=message):
-        choose("kcenter", {"embeddings": cloud()}, **given)
+        choose("kcenter", {"embeddings": cloud()}, **arguments)
 
 
 @pytest.mark.parametrize(
@@ -412,8 +412,8 @@ def test_select_from_python_is_choose():
     scores = points[:, 0]
     by_score = initpools_cli.select(None, "score", 5, scores=scores, order="lowest")
     np.testing.assert_array_equal(by_score, np.argsort(scores)[:5])
-    given = {"scores": scores, "clusters": np.arange(80) % 4, "balance": "clusters"}
-    assert (initpools_cli.select(None, "score", 8, **given) % 4).tolist() == [0, 1, 2, 3] * 2
+    arguments = {"scores": scores, "clusters": np.arange(80) % 4, "balance": "clusters"}
+    assert (initpools_cli.select(None, "score", 8, **arguments) % 4).tolist() == [0, 1, 2, 3] * 2
     assert len(initpools_cli.select(points, "kmeans-random", 6, n_clusters=3, normalize=False)) == 6
     spread = initpools_cli.select(points, "kcenter", 6, balance="kmeans", n_clusters=3)
     labels = choose("kcenter", {"embeddings": points}, 6, balance="kmeans", n_clusters=3)

@@ -135,10 +135,10 @@ def plain_dcom(points, probs, labeled, labels, budget, delta, largest=1.1, resol
     picks = []
     while len(picks) < budget:
         degrees = ((gaps < radius) & ~covered).sum(axis=1) * 1.0
-        unsure_, taken = unsure.copy(), labeled + picks
-        degrees[taken] = unsure_[taken] = 0
+        unsure_, rows = unsure.copy(), labeled + picks
+        degrees[rows] = unsure_[rows] = 0
         score = c * scaled(unsure_) + (1 - c) * scaled(degrees)
-        score[taken] = -1
+        score[rows] = -1
         picks.append(int(score.argmax()))
         covered |= gaps[picks[-1]] < radius
     return picks
@@ -197,14 +197,16 @@ def plain_centers(patches, count):
     count = min(count, len(patches))
     if count == 1:
         return patches.mean(axis=0, keepdims=True)
-    found = [patches[((patches - patches.mean(axis=0)) ** 2).sum(axis=1).argmax()]]
-    while len(found) < count:
-        found.append(patches[np.min([((patches - c) ** 2).sum(axis=1) for c in found], axis=0).argmax()])
-    found = np.array(found)
+    centroids = [patches[((patches - patches.mean(axis=0)) ** 2).sum(axis=1).argmax()]]
+    while len(centroids) < count:
+        centroids.append(patches[np.min([((patches - c) ** 2).sum(axis=1) for c in centroids], axis=0).argmax()])
+    centroids = np.array(centroids)
     for _ in range(20):
-        own = ((patches[:, None] - found) ** 2).sum(axis=2).argmin(axis=1)
-        found = np.array([patches[own == c].mean(axis=0) if (own == c).any() else found[c] for c in range(count)])
-    return found
+        own = ((patches[:, None] - centroids) ** 2).sum(axis=2).argmin(axis=1)
+        centroids = np.array(
+            [patches[own == c].mean(axis=0) if (own == c).any() else centroids[c] for c in range(count)]
+        )
+    return centroids
 
 
 @quick
@@ -225,8 +227,8 @@ def test_freesel_equals_its_plain_definition(seed, count, distance, sampling, ha
     patches[-1] = patches[0]
     labeled = [1] if has_labeled else []
     n, budget = len(patches), int(rng.integers(1, len(patches) - len(labeled) + 1))
-    found = [plain_centers(image, count) for image in patches]
-    owner, flat = np.repeat(np.arange(n), [len(each) for each in found]), np.concatenate(found)
+    centroids = [plain_centers(image, count) for image in patches]
+    owner, flat = np.repeat(np.arange(n), [len(each) for each in centroids]), np.concatenate(centroids)
     if distance == "cosine":
         flat /= np.linalg.norm(flat, axis=1, keepdims=True)
     draws, chosen, picks = generator(3, "freesel"), list(labeled), []
@@ -260,8 +262,8 @@ def test_the_centers_of_many_images_are_those_of_each(count):
     patches = np.random.default_rng(1).normal(size=(30, 4, 3)) + 100
     patches[3, 1] = patches[3, 2]
     means, exists = centers(patches, count)
-    for image, found in zip(patches, means, strict=True):
-        np.testing.assert_allclose(found, plain_centers(image, count))
+    for image, centroids in zip(patches, means, strict=True):
+        np.testing.assert_allclose(centroids, plain_centers(image, count))
     assert exists.all()
 
 
