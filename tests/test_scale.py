@@ -47,13 +47,13 @@ def test_principal_components_keep_their_deviations_for_learners(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert initpools("embed", "pca", "--dataset", "digits", "--threads", 1).code == 0
-    found, al = {}, tmp_path / "runs/digits/al"
+    accuracy, al = {}, tmp_path / "runs/digits/al"
     for scale in ("auto", "each"):
         ended = initpools(*SWEEP, "--set", f"scale={scale}", "--name", scale)
         assert ended.code == 0, ended.err
-        found[scale] = pd.read_csv(al / scale / "rounds.csv")["accuracy"].mean()
+        accuracy[scale] = pd.read_csv(al / scale / "rounds.csv")["accuracy"].mean()
     # Ten random labels: noise that counts as much as signal costs some 18 points.
-    assert found["auto"] > 0.45 and found["each"] < 0.35
+    assert accuracy["auto"] > 0.45 and accuracy["each"] < 0.35
     assert table_of(al / "auto")["scale"] == {"pca": "common"}
     assert table_of(al / "each")["scale"] == {"pca": "each"}
     assert "already done" in initpools(*SWEEP, "--set", "scale=common", "--name", "auto").err

@@ -92,8 +92,8 @@ def test_duplicate_is_the_largest_cosine_with_another_image(n: int, d: int, seed
 def test_duplicates_tie_exactly_and_zeros_are_like_zeros_alone() -> None:
     points = cloud(40, 16)
     again = np.concatenate([points, 2 * points[:10], np.zeros((2, 16), np.float32)])
-    found = duplicate(again)
-    assert (found[[*range(10), *range(40, 52)]] == 1).all() and (found[10:40] < 1).all()
+    similarities = duplicate(again)
+    assert (similarities[[*range(10), *range(40, 52)]] == 1).all() and (similarities[10:40] < 1).all()
     alone = duplicate(np.concatenate([points, np.zeros((1, 16), np.float32)]))
     assert alone[-1] == 0 and np.array_equal(alone[:-1], duplicate(points))
 
@@ -104,8 +104,8 @@ def test_prototypicality_is_minus_the_distance_to_the_nearest_centroid(n: int, c
     points = cloud(n, 3, seed)
     centroids = kmeans(points, min(clusters, n), np.random.default_rng(seed)).centroids
     apart = np.linalg.norm(points[:, None].astype(np.float64) - centroids[None], axis=-1)
-    found = prototypicality(points, np.random.default_rng(seed), clusters=clusters)
-    np.testing.assert_allclose(found, -apart.min(axis=1), atol=1e-6)
+    values = prototypicality(points, np.random.default_rng(seed), clusters=clusters)
+    np.testing.assert_allclose(values, -apart.min(axis=1), atol=1e-6)
 
 
 def test_what_is_typical_prototypical_and_an_outlier() -> None:
@@ -135,8 +135,8 @@ def test_forgetting_events_of_a_written_matrix() -> None:
 def test_a_learned_image_is_never_as_forgotten_as_one_never_learned(epochs: int, seed: int) -> None:
     correct = np.random.default_rng(seed).random((epochs, 30)) < 0.5
     learned = correct.any(axis=0)
-    found = forgetting(correct)
-    assert (found[~learned] == epochs).all() and (found[learned] <= epochs // 2).all()
+    counts = forgetting(correct)
+    assert (counts[~learned] == epochs).all() and (counts[learned] <= epochs // 2).all()
 
 
 def test_cartography_and_early_scores_are_means_over_epochs() -> None:
@@ -188,17 +188,17 @@ def test_gradient_of_the_last_layer_is_that_of_autograd() -> None:
     images = torch.rand(6, 1, 8, 8, generator=torch.Generator().manual_seed(0))
     targets = torch.tensor([0, 1, 2, 0, 1, 2])
     features = network.encoder(images).detach()
-    found = per_image(features, network.head(features).detach(), targets)
+    outputs = per_image(features, network.head(features).detach(), targets)
     for row in range(6):
         network.zero_grad()
         F.cross_entropy(network.head(features[row : row + 1]), targets[row : row + 1]).backward()
         norm = torch.cat([parameter.grad.flatten() for parameter in network.head.parameters()]).norm()
-        assert float(found["grand"][row]) == pytest.approx(float(norm), rel=1e-4)
+        assert float(outputs["grand"][row]) == pytest.approx(float(norm), rel=1e-4)
     probs = network.head(features).softmax(1).detach()
     picked = probs[torch.arange(6), targets]
-    torch.testing.assert_close(found["true_probs"].float(), picked)
-    torch.testing.assert_close(found["el2n"].float(), (probs - F.one_hot(targets, 3)).norm(dim=1))
-    assert torch.equal(found["correct"], probs.argmax(1) == targets)
+    torch.testing.assert_close(outputs["true_probs"].float(), picked)
+    torch.testing.assert_close(outputs["el2n"].float(), (probs - F.one_hot(targets, 3)).norm(dim=1))
+    assert torch.equal(outputs["correct"], probs.argmax(1) == targets)
 
 
 def test_watching_sees_every_image_learned_and_goes_on_to_the_same_bytes(tmp_path: Path) -> None:
@@ -265,23 +265,23 @@ def score_of(method: Method, embeddings: np.ndarray, normalize: bool = True) -> 
 @pytest.mark.parametrize("case", HARD)
 @pytest.mark.parametrize("method", METHODS)
 def test_every_score_is_one_finite_number_an_image(method: Method, case: str, normalize: bool) -> None:
-    found = score_of(method, HARD[case], normalize)
-    assert found.dtype == np.float64 and found.shape == (len(HARD[case]),) and np.isfinite(found).all()
-    assert found.tobytes() == score_of(method, HARD[case], normalize).tobytes()
+    values = score_of(method, HARD[case], normalize)
+    assert values.dtype == np.float64 and values.shape == (len(HARD[case]),) and np.isfinite(values).all()
+    assert values.tobytes() == score_of(method, HARD[case], normalize).tobytes()
     if "duplicates" in case and "embeddings" in method.inputs and not method.traits.separates_copies:
         # Equal images, equal scores.
         _, copies = np.unique(HARD[case], axis=0, return_inverse=True)
-        assert all(len(np.unique(found[copies.ravel() == copy])) == 1 for copy in np.unique(copies))
+        assert all(len(np.unique(values[copies.ravel() == copy])) == 1 for copy in np.unique(copies))
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_one_and_two_threads_score_the_same(method: Method) -> None:
     embeddings = cloud(3000, 24)
-    found = []
+    values = []
     for threads in (1, 2):
         with threadpool_limits(threads):
-            found.append(score_of(method, embeddings))
-    assert found[0].tobytes() == found[1].tobytes()
+            values.append(score_of(method, embeddings))
+    assert values[0].tobytes() == values[1].tobytes()
 
 
 @pytest.mark.parametrize(
@@ -295,8 +295,8 @@ def test_constant_features_say_nothing_and_are_refused(method: Method) -> None:
 
 
 def test_what_is_registered_is_described_and_hides_no_strategy() -> None:
-    taken = {name for method in strategies for name in (method.name, *method.aliases)}
-    assert not taken & set(score_names())
+    strategy_names = {name for method in strategies for name in (method.name, *method.aliases)}
+    assert not strategy_names & set(score_names())
     for method in scores:
         assert method.traits.high and method.summary.endswith(".")
         labeled = bool({"true_probs", "correct", "el2n", "grand"} & set(method.inputs))
@@ -312,21 +312,21 @@ def test_scores_select_rank_and_query_under_their_names(copied_run: Path, initpo
     kept, embedded = np.load(run / "data/kept.npy"), np.load(run / "embed/simclr/train.npy")
     scored = initpools("score", "typicality", "--set", "neighbors=10", "-o", "t.npy")
     assert scored.code == 0, scored.err
-    found = np.load("t.npy")
+    values = np.load("t.npy")
     plain = 1 / (gaps(unit(embedded[kept]))[:, :10].mean(axis=1) + 1e-5)
-    np.testing.assert_allclose(found[kept], plain, rtol=1e-4)
-    assert (found[~kept] == np.median(found[kept])).all()
+    np.testing.assert_allclose(values[kept], plain, rtol=1e-4)
+    assert (values[~kept] == np.median(values[kept])).all()
     facts = tomli.loads((run / "score/typicality/step.toml").read_text())
     assert facts["table"]["source"] == "embed/simclr" and set(facts["reads"]) == {
         "data/items.csv", "embed/simclr/train.npy",
     }  # fmt: skip
 
     highest = initpools("select-pool", "typicality", "--budget", 6, "--set", "neighbors=10")
-    order = np.flatnonzero(kept)[np.argsort(-found[kept], kind="stable")]
+    order = np.flatnonzero(kept)[np.argsort(-values[kept], kind="stable")]
     assert [int(word) for word in highest.out.split()] == order[:6].tolist()
     lowest = initpools("rank", "typicality", "--set", "neighbors=10", "--set", "order=lowest", "-o", "low.npy")
     assert lowest.code == 0, lowest.err
-    assert np.load("low.npy").tolist() == np.flatnonzero(kept)[np.argsort(found[kept], kind="stable")].tolist()
+    assert np.load("low.npy").tolist() == np.flatnonzero(kept)[np.argsort(values[kept], kind="stable")].tolist()
     # What the command line does not say is a default, whatever was made before.
     assert "made first" in initpools("select-pool", "typicality", "--budget", 6).err
 

@@ -33,8 +33,8 @@ COMMANDS = dict(_commands(get_command(app)))
 
 def _attributes(node: ast.AST, name: str) -> set[str]:
     """Return the attributes of the variable `name` in some code."""
-    found = [each for each in ast.walk(node) if isinstance(each, ast.Attribute) and isinstance(each.value, ast.Name)]
-    return {each.attr for each in found if isinstance(each.value, ast.Name) and each.value.id == name}
+    nodes = [each for each in ast.walk(node) if isinstance(each, ast.Attribute) and isinstance(each.value, ast.Name)]
+    return {each.attr for each in nodes if isinstance(each.value, ast.Name) and each.value.id == name}
 
 
 def _code(function: Any) -> ast.AST:

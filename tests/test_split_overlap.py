@@ -79,18 +79,18 @@ def test_accuracy_across_divided_patients_is_warned_of(patients: Path, initpools
     ]
     warning = re.compile(r"warning: 4[0-9] of 48 test images .* have a near-duplicate among the train images")
     for words in (["embed", "pca", "--dataset", "patients.npz"], sweep, sweep):
-        said = initpools(*words).err
-        assert said.count("near-duplicate among") == 1 and warning.search(said) and "--groups FILE.csv" in said
+        stderr = initpools(*words).err
+        assert stderr.count("near-duplicate among") == 1 and warning.search(stderr) and "--groups FILE.csv" in stderr
     Path("labels.csv").write_text("index,label\n" + "".join(f"{i},{i // 12 % 2}\n" for i in range(0, 240, 2)))
-    said = initpools("al-run", "--labels", "labels.csv").err
-    assert re.search("warning: .* labeled images .* have a near-duplicate among the other labeled images", said)
+    stderr = initpools("al-run", "--labels", "labels.csv").err
+    assert re.search("warning: .* labeled images .* have a near-duplicate among the other labeled images", stderr)
     grouped = ["--run", "runs/g"]
-    said = initpools("embed", "pca", "--dataset", "patients.npz", "--groups", "patients.csv", *grouped).err
-    assert "near-duplicate among" not in said
+    stderr = initpools("embed", "pca", "--dataset", "patients.npz", "--groups", "patients.csv", *grouped).err
+    assert "near-duplicate among" not in stderr
     assert "near-duplicate among" not in initpools(*sweep, *grouped).err
 
 
 def test_digits_are_counted_without_a_warning(copied_run: Path, initpools: Initpools) -> None:
-    said = initpools("embed", "pca").err
-    assert "of 359 test images" in said and "near-duplicate among the train images" in said
-    assert "warning" not in said
+    stderr = initpools("embed", "pca").err
+    assert "of 359 test images" in stderr and "near-duplicate among the train images" in stderr
+    assert "warning" not in stderr

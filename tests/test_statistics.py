@@ -159,11 +159,11 @@ def test_a_missing_p_stays_in_the_family() -> None:
 
 
 def test_effects_in_closed_form() -> None:
-    found = paired([3.0, 4.0, 5.0, math.nan], [2.0, 2.0, 2.0, 1.0])
-    assert (found.pairs, found.constant) == (3, "second")
-    found = paired([3.0, 4.0, 5.0, math.nan], [2.0, 2.0, 1.0, 1.0])
-    assert (found.pairs, found.p) == (3, 0.25) and found.difference == pytest.approx(7 / 3)
-    assert found.effect == pytest.approx((7 / 3) / np.std([1, 2, 4], ddof=1))
+    comparison = paired([3.0, 4.0, 5.0, math.nan], [2.0, 2.0, 2.0, 1.0])
+    assert (comparison.pairs, comparison.constant) == (3, "second")
+    comparison = paired([3.0, 4.0, 5.0, math.nan], [2.0, 2.0, 1.0, 1.0])
+    assert (comparison.pairs, comparison.p) == (3, 0.25) and comparison.difference == pytest.approx(7 / 3)
+    assert comparison.effect == pytest.approx((7 / 3) / np.std([1, 2, 4], ddof=1))
     assert rank_biserial([1, 2, -3]) == 0 and rank_biserial([1, 2, 3, 0]) == 1 and math.isnan(rank_biserial([0.0]))
 
 
@@ -172,9 +172,9 @@ def test_effects_in_closed_form() -> None:
 
 def test_bootstrap_t_intervals_equal_a_loop_and_scipy() -> None:
     rows = np.random.default_rng(0).exponential(size=(3, 14)) - 1
-    found = bootstrap_t_intervals(rows)
+    intervals = bootstrap_t_intervals(rows)
     draws = generator(0, "bootstrap-t").integers(0, 14, (RESAMPLES, 14))
-    for values, (low, high) in zip(rows, found, strict=True):
+    for values, (low, high) in zip(rows, intervals, strict=True):
         mean, error = values.mean(), values.std(ddof=1) / math.sqrt(14)
 
         def t(sample: np.ndarray, axis: int = -1, mean: float = mean) -> np.ndarray:
@@ -190,8 +190,8 @@ def test_bootstrap_t_intervals_equal_a_loop_and_scipy() -> None:
         # The long tail is to the right, so the mean may be far above.
         assert high - mean > mean - low
     # Each interval is of its own row.
-    np.testing.assert_allclose(bootstrap_t_intervals(rows[1:2])[0], found[1])
-    np.testing.assert_allclose(bootstrap_t_intervals(5 - 100 * rows), 5 - 100 * found[:, ::-1])
+    np.testing.assert_allclose(bootstrap_t_intervals(rows[1:2])[0], intervals[1])
+    np.testing.assert_allclose(bootstrap_t_intervals(5 - 100 * rows), 5 - 100 * intervals[:, ::-1])
 
 
 def test_values_without_a_bootstrap_t_interval() -> None:
@@ -215,16 +215,16 @@ def test_the_variance_over_images_is_that_of_a_two_way_layout(seeds: int, images
     rng = np.random.default_rng(root)
     first, second = rng.random((2, seeds, images)) < rng.random((2, 1, images))
     differences = first.astype(float) - second
-    found = variance_over_images(differences, np.zeros(images, np.int64), "accuracy")
+    variance = variance_over_images(differences, np.zeros(images, np.int64), "accuracy")
     mean, by_seed, by_image = differences.mean(), differences.mean(axis=1), differences.mean(axis=0)
     between = seeds * sum((by_image[i] - mean) ** 2 for i in range(images)) / (images - 1)
     interaction = sum(
         (differences[s, i] - by_seed[s] - by_image[i] + mean) ** 2 for s in range(seeds) for i in range(images)
     ) / ((seeds - 1) * (images - 1))
-    assert found == pytest.approx(max(0, between - interaction) / seeds / images, abs=1e-12)
+    assert variance == pytest.approx(max(0, between - interaction) / seeds / images, abs=1e-12)
     # The bound holds for what is measured on the same images, also before the interaction is subtracted.
     bound = largest_variance(first.mean(), second.mean(), images)
-    assert max(found, between / seeds / images) <= bound + 1e-12
+    assert max(variance, between / seeds / images) <= bound + 1e-12
     # Classes of equal size: the balanced accuracy is the accuracy, and what classes differ by is no variance.
     pairs = np.repeat(differences, 2, axis=1)
     pairs[:, 1::2] += 3
@@ -262,8 +262,8 @@ def test_a_difference_on_a_few_images_is_doubted_for_others() -> None:
     assert row["test_error"] < bounded["test_error"].iloc[0]
     total = math.hypot(row["test_error"], (row["high"] - row["difference"]) / stats.t.ppf(0.975, 11))
     assert row["test_high"] - row["difference"] == pytest.approx(stats.t.ppf(0.975, 11) * total)
-    said = " ".join(notes(measured))
-    assert "for these 40 test images" in said and "They include 0 for 1 of 1 verdicts of better or worse (a)." in said
+    text = " ".join(notes(measured))
+    assert "for these 40 test images" in text and "They include 0 for 1 of 1 verdicts of better or worse (a)." in text
     assert "upper bound" in " ".join(notes(bounded)) and "--force" in " ".join(notes(bounded))
     assert "test images" not in " ".join(notes(plain))
     many = EvaluatedImages(40, correct[:, rng.permutation(np.r_[:40])], np.zeros(40, np.int64))
@@ -311,8 +311,8 @@ def test_noise_is_called_a_difference_no_more_often_than_is_said() -> None:
         shared = rng.normal(0, 0.03, 12)
         values = np.round(0.6 + shared + rng.normal(0, 0.02, (family + 1, 12)), 3)
         compared = [paired(row, values[0]) for row in values[1:]]
-        corrected = holm([found.p for found in compared])
-        verdicts_ = [decide(found, p, family) for found, p in zip(compared, corrected, strict=True)]
+        corrected = holm([comparison.p for comparison in compared])
+        verdicts_ = [decide(comparison, p, family) for comparison, p in zip(compared, corrected, strict=True)]
         alarms += any(verdict in ("better", "worse") for verdict in verdicts_)
         single += decide(compared[0], compared[0].p, 1) in ("better", "worse")
     # Three standard errors above 5 %; far below, the test would be of no use.
@@ -343,8 +343,8 @@ def test_a_gain_is_seen_and_told() -> None:
     )
     assert f"p = {area['p_holm']:.2g} (corrected for 15 comparisons), 14 seeds." in area["sentence"]
     assert area["low"] < area["difference"] < area["high"] and area["difference"] == pytest.approx(0.05, abs=0.02)
-    said = " ".join(notes(table))
-    assert "Holm's method for all 15 comparisons of the sweep" in said and "one encoder, simclr" in said
+    text = " ".join(notes(table))
+    assert "Holm's method for all 15 comparisons of the sweep" in text and "one encoder, simclr" in text
     fewer = verdicts(sweep(["random", "a"], 14), measures=["area"])
     assert (fewer["family"] == 2).all()
 
@@ -413,19 +413,19 @@ def test_tables_that_share_permutations_have_the_p_of_each_alone() -> None:
         for shape in ((6, 3), (5, 4))
         for effect in (0, 1)
     ]
-    for values, found in zip(tables, friedman_all(tables), strict=True):
+    for values, result in zip(tables, friedman_all(tables), strict=True):
         ranks = stats.rankdata(-values, axis=1)
         drawn = generator(0, "friedman").permuted(np.broadcast_to(ranks, (DRAWS, *ranks.shape)), axis=2)
         hits = ((drawn.sum(1) ** 2).sum(1) >= (ranks.sum(0) ** 2).sum() - 1e-9).sum()
-        assert found.p == (hits + 1) / (DRAWS + 1)
+        assert result.p == (hits + 1) / (DRAWS + 1)
 
 
 def test_friedman_is_that_of_scipy_and_exact_for_few_blocks() -> None:
     values = np.random.default_rng(0).normal(size=(12, 4))
     theirs = stats.friedmanchisquare(*values.T)
-    found = friedman(values)
-    assert found.statistic == pytest.approx(theirs.statistic)
-    assert found.p == pytest.approx(theirs.pvalue, abs=0.05)
+    result = friedman(values)
+    assert result.statistic == pytest.approx(theirs.statistic)
+    assert result.p == pytest.approx(theirs.pvalue, abs=0.05)
     # Three methods in the same order on three data sets: 1 of 36 arrangements is as even as this one is extreme.
     assert friedman([[3, 2, 1]] * 3).p == pytest.approx(1 / 36, abs=0.005)
     assert friedman(np.ones((3, 3))).p == 1
@@ -441,12 +441,12 @@ def test_nemenyi_is_that_of_the_published_table() -> None:
 
 def test_first_pools_are_ranked_over_data_sets() -> None:
     gains = {"a": 0.1, "b": -0.1}
-    found = across(
+    rows = across(
         [sweep(["random", "a", "b", *more], 3, gain=gains, root=i) for i, more in enumerate(["c", "", "d", "", "e"])]
     )
-    assert [(row.measure, row.query) for row in found[:2]] == [("first pool", ""), ("area", "random")]
-    assert all(row.ranks == {"random": 2, "a": 1, "b": 3} and row.blocks == 5 and row.family == 5 for row in found)
-    assert "first pools differ" in found[0].sentence and "a 1.00, random 2.00, b 3.00" in found[0].sentence
+    assert [(row.measure, row.query) for row in rows[:2]] == [("first pool", ""), ("area", "random")]
+    assert all(row.ranks == {"random": 2, "a": 1, "b": 3} and row.blocks == 5 and row.family == 5 for row in rows)
+    assert "first pools differ" in rows[0].sentence and "a 1.00, random 2.00, b 3.00" in rows[0].sentence
     few = across([sweep(["random", "a"], 3, gain=gains, root=i) for i in range(3)])
     assert "3 data sets are too few" in few[0].sentence
     assert across([sweep(["random", "a"], 3)]) == []
@@ -459,14 +459,14 @@ def test_correlations_are_those_of_scipy() -> None:
     rng = np.random.default_rng(0)
     x = np.round(rng.normal(size=30), 1)
     y = x + rng.normal(size=30)
-    found, pearson, spearman = correlation(x, y), stats.pearsonr(x, y), stats.spearmanr(x, y)
-    assert (found.pearson, found.pearson_p) == pytest.approx((pearson.statistic, pearson.pvalue))
-    assert (found.pearson_low, found.pearson_high) == pytest.approx(tuple(pearson.confidence_interval()))
-    assert (found.spearman, found.spearman_p) == pytest.approx((spearman.statistic, spearman.pvalue))
+    result, pearson, spearman = correlation(x, y), stats.pearsonr(x, y), stats.spearmanr(x, y)
+    assert (result.pearson, result.pearson_p) == pytest.approx((pearson.statistic, pearson.pvalue))
+    assert (result.pearson_low, result.pearson_high) == pytest.approx(tuple(pearson.confidence_interval()))
+    assert (result.spearman, result.spearman_p) == pytest.approx((spearman.statistic, spearman.pvalue))
     # Bonett and Wright's interval (2000), with the variance (1 + r² / 2) / (n − 3).
-    half = 1.959964 * math.sqrt((1 + found.spearman**2 / 2) / 27)
-    bounds = [math.tanh(math.atanh(found.spearman) + sign * half) for sign in (-1, 1)]
-    assert [found.spearman_low, found.spearman_high] == pytest.approx(bounds)
+    half = 1.959964 * math.sqrt((1 + result.spearman**2 / 2) / 27)
+    bounds = [math.tanh(math.atanh(result.spearman) + sign * half) for sign in (-1, 1)]
+    assert [result.spearman_low, result.spearman_high] == pytest.approx(bounds)
     assert correlation(x, 2 * x).pearson_high == pytest.approx(1)
     assert math.isnan(correlation(x, np.ones(30)).pearson) and math.isnan(correlation(x[:3], y[:3]).pearson)
 
@@ -476,12 +476,12 @@ def test_correlation_intervals_cover() -> None:
     covered = []
     for _ in range(300):
         x, y = rng.multivariate_normal([0, 0], [[1, 0.6], [0.6, 1]], 25).T
-        found = correlation(x, y)
+        result = correlation(x, y)
         true_spearman = 6 / math.pi * math.asin(0.6 / 2)
         covered.append(
             (
-                found.pearson_low <= 0.6 <= found.pearson_high,
-                found.spearman_low <= true_spearman <= found.spearman_high,
+                result.pearson_low <= 0.6 <= result.pearson_high,
+                result.spearman_low <= true_spearman <= result.spearman_high,
             )
         )
     assert (np.abs(np.mean(covered, axis=0) - 0.95) < 0.04).all()
@@ -489,10 +489,10 @@ def test_correlation_intervals_cover() -> None:
 
 def test_first_pools_go_with_later_rounds_within_and_between_strategies() -> None:
     gains = {f"s{i}": 0.1 * i for i in range(6)}
-    found = first_and_later(sweep(["random", *gains], 8, gain=gains))
-    between = found[found["init"] == ""]
+    table = first_and_later(sweep(["random", *gains], 8, gain=gains))
+    between = table[table["init"] == ""]
     assert (between["pairs"] == 7).all() and (between["pearson"] > 0.9).all()
-    within = found[found["init"] != ""]
+    within = table[table["init"] != ""]
     assert (within["pairs"] == 8).all() and abs(within["pearson"].mean()) < 0.3
 
 
@@ -523,23 +523,23 @@ def swept(pretrained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_compare_judges_a_sweep(swept: Path, initpools: Initpools, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(swept)
     ended = initpools("compare", "main", "--json")
-    found = json.loads(ended.out)
-    assert [(row["init"], row["query"], row["measure"]) for row in found["verdicts"]] == [
+    report = json.loads(ended.out)
+    assert [(row["init"], row["query"], row["measure"]) for row in report["verdicts"]] == [
         ("kmeans", "", "first pool"),
         ("kmeans", "random", "area"),
         ("kmeans", "random", "last round"),
     ]
-    assert all(row["seeds"] == 9 and row["family"] == 3 for row in found["verdicts"])
-    assert all(row["test_error_kind"] == "measured" and row["test_images"] == 359 for row in found["verdicts"])
-    assert all(row["test_low"] <= row["low"] and row["bootstrap_low"] is None for row in found["verdicts"])
+    assert all(row["seeds"] == 9 and row["family"] == 3 for row in report["verdicts"])
+    assert all(row["test_error_kind"] == "measured" and row["test_images"] == 359 for row in report["verdicts"])
+    assert all(row["test_low"] <= row["low"] and row["bootstrap_low"] is None for row in report["verdicts"])
     assert "need 12 seeds; there are 9" in ended.err and "359 test images" in ended.err
     header = initpools("compare", "main").out.splitlines()[0].split("\t")
     assert header[13:] == ["verdict", "bootstrap_low", "bootstrap_high", "test_low", "test_high"]
     rounds = (
         pd.read_csv(swept / "runs/digits/al/main/rounds.csv").query("round == 0").groupby("init")["accuracy"].mean()
     )
-    assert found["verdicts"][0]["difference"] == pytest.approx(rounds["kmeans"] - rounds["random"])
-    assert found["savings"][0]["of"] == 12 and "all 3 comparisons" in found["notes"][0] and "verdicts: " in ended.err
+    assert report["verdicts"][0]["difference"] == pytest.approx(rounds["kmeans"] - rounds["random"])
+    assert report["savings"][0]["of"] == 12 and "all 3 comparisons" in report["notes"][0] and "verdicts: " in ended.err
     assert initpools("compare", swept / "runs/digits/al/main").out == initpools("compare", "al/main").out.replace(
         "al/main\t", f"{swept}/runs/digits/al/main\t"
     )

@@ -132,12 +132,12 @@ def opened(path: Path | str, cache: Path, known: pd.DataFrame | None = None, **f
 
 def by_content(data: Dataset) -> dict[str, tuple[str, str, int, bytes]]:
     """Split, class, size and pixels of each image by its checksum."""
-    found = {}
+    content = {}
     for split, images in data.splits.items():
         rows = data.items[data.items["split"] == split]
         for row, (sha, name, nbytes) in enumerate(zip(rows["sha256"], rows["class"], rows["bytes"], strict=True)):
-            found[sha] = split, name, int(nbytes), images.images[row].tobytes()
-    return found
+            content[sha] = split, name, int(nbytes), images.images[row].tobytes()
+    return content
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -145,10 +145,10 @@ def test_stored_images_are_those_of_a_folder(tmp_path, kind):
     expected = by_content(opened(folder(tmp_path / "photos"), tmp_path / "cache"))
     source = KINDS[kind](tmp_path / "stored")
     data = opened(source, tmp_path / "cache")
-    found = by_content(data)
+    content = by_content(data)
     if kind == "tar":
-        found = {sha: (split, NAMES[int(name)], *rest) for sha, (split, name, *rest) in found.items()}
-    assert found == expected and len(expected) == N
+        content = {sha: (split, NAMES[int(name)], *rest) for sha, (split, name, *rest) in content.items()}
+    assert content == expected and len(expected) == N
     if kind == "parquet":
         # All classes are in the order of the metadata.
         assert data.classes == NAMES

@@ -35,15 +35,15 @@ def stored(tmp_path, monkeypatch):
 @pytest.mark.parametrize("name", BY_ROWS)
 def test_picks_are_those_from_memory(name, normalize, stored):
     for settings in ({}, {"balance": "kmeans", "n_clusters": 3}, {"sample": 90}, {"min_distance": 0.1}):
-        given = {
+        arguments = {
             "labeled": [3, 50, 299],
             "exclude": np.arange(100, 140),
             "normalize": normalize,
             "knobs": QUICK.get(name),
             **settings,
         }
-        mapped = choose(name, {"embeddings": stored}, 20, **given)
-        inside = choose(name, {"embeddings": np.array(stored)}, 20, **given)
+        mapped = choose(name, {"embeddings": stored}, 20, **arguments)
+        inside = choose(name, {"embeddings": np.array(stored)}, 20, **arguments)
         np.testing.assert_array_equal(mapped.indices, inside.indices)
         if mapped.scores is not None:
             np.testing.assert_array_equal(mapped.scores, inside.scores)
@@ -56,9 +56,9 @@ def test_float32_rows_are_normalized_unless_they_are_or_are_to_stay(tmp_path, mo
         np.save(tmp_path / name, rows)
         stored = np.load(tmp_path / name, mmap_mode="r")
         for normalize in (True, False):
-            found = arrays.as_embeddings(stored, normalize)
-            np.testing.assert_array_equal(found[np.arange(40)], arrays.as_embeddings(rows, normalize))
-            assert (found is stored) == (name == "unit.npy" or not normalize)
+            embeddings = arrays.as_embeddings(stored, normalize)
+            np.testing.assert_array_equal(embeddings[np.arange(40)], arrays.as_embeddings(rows, normalize))
+            assert (embeddings is stored) == (name == "unit.npy" or not normalize)
 
 
 def test_rows_are_not_read_as_a_whole_by_what_reads_blocks(stored, monkeypatch):
@@ -82,8 +82,8 @@ def test_scores_are_those_from_memory(name, stored):
     method = scores.get(name)
     seen = np.arange(300) != 20
     knobs = method.validate({})
-    found = [evaluate(method, {"embeddings": each}, knobs, True, 0, mask=seen) for each in (stored, np.array(stored))]
-    np.testing.assert_array_equal(*found)
+    values = [evaluate(method, {"embeddings": each}, knobs, True, 0, mask=seen) for each in (stored, np.array(stored))]
+    np.testing.assert_array_equal(*values)
 
 
 def test_views_are_indexed_like_arrays(stored):

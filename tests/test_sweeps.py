@@ -111,12 +111,12 @@ def test_a_failing_block_costs_no_other_cell(
     from initpools_cli.training import active_learning as loop
 
     assert initpools(*SMALL, "--threads", 1, "--name", "whole").code == 0
-    asked = loop.run_query
+    run_query = loop.run_query
 
     def breaks(query: str, learner: str, cell: Any, *rest: Any) -> Any:
         if cell.index == 1:
             raise MemoryError("none left")
-        return asked(query, learner, cell, *rest)
+        return run_query(query, learner, cell, *rest)
 
     monkeypatch.setattr(loop, "run_query", breaks)
     ended = initpools(*SMALL, "--threads", 1, "--name", "broken")
@@ -174,8 +174,8 @@ def test_status_tells_how_far_a_sweep_is(
     with monkeypatch.context() as stopping:
         stopping.setattr(sweep, "_run_together", stops)
         assert initpools(*SMALL, "--threads", 1).code == 130
-    said = initpools("status").out
-    assert "al/main\tunfinished after 1 of 4 blocks" in said
+    status = initpools("status").out
+    assert "al/main\tunfinished after 1 of 4 blocks" in status
     assert json.loads(initpools("status", "--json").out)["progress"] == {"al/main": [1, 4]}
     assert "resuming al-run with 1 of 4 blocks done" in initpools(*SMALL, "--threads", 1).err
 

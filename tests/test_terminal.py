@@ -116,10 +116,10 @@ def test_what_is_stale_names_the_command_that_renews_it(photos: Path, initpools:
 
     stale = [row for row in state(initpools)["steps"] if row["problem"]]
     assert [row["step"] for row in stale] == ["embed/pca", "pool/kmeans-b5-s0"]
-    said = initpools("status").out
+    status = initpools("status").out
     for row in stale:
         assert row["problem"] == "stale: made from an earlier data/items.csv"
-        assert f"{row['problem']}\trenew: {row['renew']}" in said
+        assert f"{row['problem']}\trenew: {row['renew']}" in status
         assert initpools(*typed(row["renew"])).code == 0
     assert not any(row["problem"] or row["renew"] for row in state(initpools)["steps"])
 
@@ -145,12 +145,12 @@ def test_rank_ends_with_its_first_and_last_images(copied_run: Path, initpools: I
     scores = np.arange(30.0)
     scores[:10] = 3.5
     np.save("scores.npy", scores)
-    said = initpools("rank", "score", "--scores", "scores.npy", "-o", "order.npy").err.splitlines()
-    rows = [line.strip().split("\t") for line in said if line.startswith("  ")]
+    lines = initpools("rank", "score", "--scores", "scores.npy", "-o", "order.npy").err.splitlines()
+    rows = [line.strip().split("\t") for line in lines if line.startswith("  ")]
     assert rows[0] == ["place", "index", "score"]
     assert rows[1:6] == [[str(i + 1), str(29 - i), str(29 - i)] for i in range(5)]
     assert rows[6] == ["…"] * 3 and [row[:2] for row in rows[7:]] == [["29", "8"], ["30", "9"]]
-    assert "10 of 30 scored images have the same score as another; the lower index comes first" in said
+    assert "10 of 30 scored images have the same score as another; the lower index comes first" in lines
 
     ranked = initpools("rank", "kcenter", "--from", "simclr", "--threads", 1)
     rows = [line.strip().split("\t") for line in ranked.err.splitlines() if line.startswith("  ")]
@@ -197,9 +197,11 @@ def test_the_shell_is_offered_names_without_heavy_imports(line: str, offered: li
     words = {"COMP_WORDS": line, "COMP_CWORD": str(line.count(" ")), "_INITPOOLS_COMPLETE": "complete_bash"}
     heavy = "sys.exit(not {'torch', 'numpy'}.isdisjoint(sys.modules))"
     program = f"import sys; from initpools_cli.cli.app import run; run([]); {heavy}"
-    asked = subprocess.run([sys.executable, "-c", program], env={**os.environ, **words}, capture_output=True, text=True)
-    assert asked.stdout.split() == offered, asked.stderr
-    assert asked.returncode == 0
+    result = subprocess.run(
+        [sys.executable, "-c", program], env={**os.environ, **words}, capture_output=True, text=True
+    )
+    assert result.stdout.split() == offered, result.stderr
+    assert result.returncode == 0
 
 
 def test_completion_installs_itself(tmp_path: Path) -> None:
