@@ -117,7 +117,7 @@ def opened(browser: Any, served: Served) -> Iterator[Opening]:
     assert [each for each in problems if not each.startswith("data:")] == []
 
 
-def said(page: Any, text: str) -> None:
+def wait_for_message(page: Any, text: str) -> None:
     page.locator("#grid-said", has_text=text).wait_for()
 
 
@@ -149,21 +149,21 @@ def test_a_group_is_labeled_by_one_key_and_undone_at_once(served: Served, opened
     expect(page.locator(".grid-heading h3").first).to_have_text(name)
     group = sorted(index for index, each in served.predicted.items() if each == name)
     page.keyboard.press("Control+a")
-    said(page, f"40 images, {len(group)} selected")
+    wait_for_message(page, f"40 images, {len(group)} selected")
     other = next(each for each in served.labeling.vocabulary.names if each != name)
     page.keyboard.press(str(1 + served.labeling.vocabulary.names.index(other)))
-    said(page, f"{40 - len(group)} images")
+    wait_for_message(page, f"{40 - len(group)} images")
     wait_until_saved(page)
     assert served.saved == dict.fromkeys(group, other)
     expect(page.locator("#left")).to_have_text(re.compile(f"^{len(group)} labeled"))
     page.keyboard.press("u")
-    said(page, "40 images")
+    wait_for_message(page, "40 images")
     wait_until_saved(page)
     assert served.saved == {}
     # As predicted.
     page.keyboard.press("Control+a")
     page.keyboard.press("Enter")
-    said(page, f"{40 - len(group)} images")
+    wait_for_message(page, f"{40 - len(group)} images")
     wait_until_saved(page)
     assert served.saved == dict.fromkeys(group, name)
     with served.labeling.file.open(newline="") as stream:
@@ -230,9 +230,9 @@ def test_keys_select(served: Served, opened: Opening) -> None:
     page.keyboard.press("Home")
     page.keyboard.press("1")
     page.keyboard.press("2")
-    said(page, "38 images")
+    wait_for_message(page, "38 images")
     page.keyboard.press("Backspace")
-    said(page, "39 images")
+    wait_for_message(page, "39 images")
     page.keyboard.press("s")
     wait_until_saved(page)
     assert served.saved == {order[0]: served.labeling.vocabulary.names[0], order[1]: "skipped"}
@@ -274,7 +274,7 @@ def test_the_mouse_selects(served: Served, opened: Opening) -> None:
     wait_until(lambda: chosen(page), sorted(inside))
     expect(page.locator("#grid-band")).to_be_hidden()
     page.locator("#classes button").first.click()
-    said(page, "34 images")
+    wait_for_message(page, "34 images")
     wait_until_saved(page)
     assert served.saved == dict.fromkeys(inside, served.labeling.vocabulary.names[0])
 
@@ -352,25 +352,25 @@ def test_groups_similar_images_and_labels_outside_the_batch(served: Served, open
     page.locator("#tiles").focus()
     page.keyboard.press("Home")
     page.keyboard.press(".")
-    said(page, "40 images, most similar to")
+    wait_for_message(page, "40 images, most similar to")
     first = served.labeling.indices[0]
     nearest, _ = images.similar(first, 39, np.array(served.labeling.indices))
     wait_until(lambda: shown(page), [first, *nearest])
     page.keyboard.press("Escape")
     wait_until(lambda: shown(page), served.labeling.indices)
     page.select_option("[name=scope]", "all")
-    said(page, "90 images")
+    wait_for_message(page, "90 images")
     outside = next(index for index in shown(page) if index not in served.labeling.indices)
     page.click(TILE.format(outside))
     page.keyboard.press("2")
-    said(page, "89 images")
+    wait_for_message(page, "89 images")
     wait_until_saved(page)
     with served.labeling.file.open(newline="") as stream:
         origins = {int(row["index"]): row["origin"] for row in csv.DictReader(stream)}
     assert served.saved == {outside: served.labeling.vocabulary.names[1]} and origins[outside] == "own choice"
     expect(page.locator("#left")).to_have_text(re.compile("^0 labeled"))
     page.keyboard.press("Control+z")
-    said(page, "90 images")
+    wait_for_message(page, "90 images")
     wait_until_saved(page)
     assert served.saved == {}
 
@@ -407,11 +407,11 @@ def test_audit_images_and_a_page_without_suggestions_show_no_prediction(served: 
     page = opened()
     page.keyboard.press("End")
     page.locator(".grid-heading", has_text="No prediction").get_by_role("button").click()
-    said(page, "40 images, 3 selected")
+    wait_for_message(page, "40 images, 3 selected")
     expect(page.locator("#grid-accept")).to_be_hidden()
     page.keyboard.press("Enter")
     page.keyboard.press("1")
-    said(page, "37 images")
+    wait_for_message(page, "37 images")
     wait_until_saved(page)
     assert served.saved == dict.fromkeys(sorted(audit), served.labeling.vocabulary.names[0])
     with served.labeling.file.open(newline="") as stream:
@@ -427,15 +427,15 @@ def test_a_phone(served: Served, opened: Opening) -> None:
     page = opened(NARROW, "dark", has_touch=True, is_mobile=True)
     for tile in (0, 1):
         page.locator(".tile").nth(tile).tap()
-    said(page, "40 images, 2 selected")
+    wait_for_message(page, "40 images, 2 selected")
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     indices = chosen(page)
     page.locator("#classes button").nth(1).tap()
-    said(page, "38 images")
+    wait_for_message(page, "38 images")
     wait_until_saved(page)
     assert served.saved == dict.fromkeys(indices, served.labeling.vocabulary.names[1])
     page.locator("#undo").tap()
-    said(page, "40 images")
+    wait_for_message(page, "40 images")
     page.locator("#grid-toggle").tap()
     page.locator("#image").wait_for()
 
@@ -444,7 +444,7 @@ def test_names_for_screen_readers_and_hostile_names(served: Served, opened: Open
     page = opened()
     page.select_option("[name=scope]", "all")
     page.select_option("[name=show]", "all")
-    said(page, "120 images")
+    wait_for_message(page, "120 images")
     everything_else = page.locator("#grid :is(button, select, input):visible")
     unnamed = everything_else.evaluate_all(
         "all => all.filter((one) => !(one.ariaLabel || one.labels?.length || one.innerText))"
@@ -457,7 +457,7 @@ def test_names_for_screen_readers_and_hostile_names(served: Served, opened: Open
     page.get_by_role("option", name=f"{served.labeling.path_of(first)}, not labeled, predicted").wait_for()
     expect(page.get_by_role("listbox", name="Images")).to_have_count(1)
     page.fill("[name=path]", "<img")
-    said(page, "1 image")
+    wait_for_message(page, "1 image")
     page.click(".tile")
     page.keyboard.press("+")
     expect(page.locator("#viewer-caption")).to_contain_text(HOSTILE[0])
@@ -465,7 +465,7 @@ def test_names_for_screen_readers_and_hostile_names(served: Served, opened: Open
     page.locator("#viewer[open]").wait_for(state="detached")
     expect(page.locator("#tiles")).to_be_focused()
     page.keyboard.press(".")
-    said(page, HOSTILE[0])
+    wait_for_message(page, HOSTILE[0])
     assert page.title().endswith("labeling")
 
 
@@ -500,7 +500,7 @@ def test_a_label_given_while_images_are_read_stays(served: Served, opened: Openi
 
     page.route("**/rows", late, times=1)
     page.select_option("[name=scope]", "all")
-    said(page, "89 images")
+    wait_for_message(page, "89 images")
     assert served.saved == {served.labeling.indices[0]: served.labeling.vocabulary.names[0]}
 
 
@@ -527,7 +527,7 @@ def test_of_50_000_images_only_the_visible_ones_are_elements(opened: Opening) ->
     page.route("**/rows", many)
     page.route("**/small/*", lambda route: route.fulfill(body=b"", content_type="image/png"))
     page.select_option("[name=scope]", "all")
-    said(page, "50,000 images")
+    wait_for_message(page, "50,000 images")
     most = page.evaluate(
         """async () => {
           const scroller = document.querySelector("#grid-scroll");
@@ -551,8 +551,8 @@ def test_of_50_000_images_only_the_visible_ones_are_elements(opened: Opening) ->
     expect(last).to_have_attribute("aria-posinset", "50000")
     expect(last).to_have_attribute("aria-setsize", "50000")
     page.keyboard.press("Control+a")
-    said(page, "50,000 images, 25,000 selected")
+    wait_for_message(page, "50,000 images, 25,000 selected")
     page.keyboard.press("Home")
     page.keyboard.press("Shift+End")
-    said(page, "50,000 images, 50,000 selected")
+    wait_for_message(page, "50,000 images, 50,000 selected")
     wait_until(lambda: page.locator(".tile").count() < 200)
