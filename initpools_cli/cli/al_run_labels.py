@@ -210,8 +210,8 @@ def _show_round(common: Common, context: Context, labeling_round: Round) -> None
     if last.get("alone"):
         classes = _plural(last["alone"], "class has", "classes have")
         report.say(
-            f"{classes} one labeled image; cross-validation counts it as wrong, because no "
-            "other image of its class is left to learn from."
+            f"{classes} one labeled image; cross-validation predicts it by a model that saw no "
+            "other image of its class."
         )
 
 
