@@ -39,6 +39,7 @@ def test_standings_are_the_plain_means(seed: int, data: str) -> None:
     table = random_table(rng, ["random", "mine", "other"], data)
     cells = benchmark.values(table)
     rows = {row.strategy: row for row in benchmark.standings(cells)}
+    assert rows["random"].difference == 0
     good = [row for row in table.to_dict("records") if row["status"] == "ok"]
     value = {(r["data"], r["encoder"], r["budget"], r["strategy"], r["seed"]): r["accuracy"] for r in good}
     places = list(itertools.product(data, ("x", "y"), (10, 20)))

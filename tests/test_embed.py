@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import timm
 import tomli
 import torch
 from conftest import Initpools
@@ -168,6 +167,9 @@ def test_a_backbone_runs_from_the_cache_of_its_library(
 def test_patches_with_little_attention_are_zeros_that_freesel_leaves_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, initpools: Initpools
 ) -> None:
+    # At the top of the file it would read where weights are before they have a place of the tests.
+    import timm
+
     monkeypatch.chdir(tmp_path)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
