@@ -117,6 +117,8 @@ class Server(ThreadingHTTPServer):
 class _Handler(BaseHTTPRequestHandler):
     server: Server
     protocol_version = "HTTP/1.1"
+    # The body is sent at once, and not after the browser has confirmed the headers, up to 40 ms later.
+    disable_nagle_algorithm = True
     server_version, sys_version = "initpools", ""
     timeout = 60
 
