@@ -31,10 +31,10 @@ class LastAttention(TorchFunctionMode):
         return func(*args, **(kwargs or {}))
 
     def _record(
-        self, query: Tensor, key: Tensor, _: Tensor, attn_mask: Tensor | None = None, *rest: Any, **how: Any
+        self, query: Tensor, key: Tensor, _: Tensor, attn_mask: Tensor | None = None, *rest: Any, **options: Any
     ) -> None:
         self.query, self.key, self.mask = query[:, :, :1], key, attn_mask
-        self.scale = how.get("scale") or query.shape[3] ** -0.5
+        self.scale = options.get("scale") or query.shape[3] ** -0.5
 
     def of_first_token(self) -> Tensor | None:
         """Return the attention of the first token to all tokens, mean over heads, (b, tokens); None if none ran."""

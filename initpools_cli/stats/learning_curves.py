@@ -241,7 +241,7 @@ def rows_by_cell(rounds: DataFrame, measure: str) -> dict[tuple[str, ...], dict[
         else:
             rows = rows[(rows["round"] == rounds["round"].max()) & (rows["query"] != "")]
     labeled, number = rows["labeled"].to_numpy(np.float64), rows["row"].to_numpy()
-    found: dict[tuple[str, ...], dict[int, WeightedRows]] = {}
+    rows_by_seed: dict[tuple[str, ...], dict[int, WeightedRows]] = {}
     for (*curve, seed), own in _cells(rows):
         weights = np.ones(1)
         if measure == "area":
@@ -250,5 +250,5 @@ def rows_by_cell(rounds: DataFrame, measure: str) -> dict[tuple[str, ...], dict[
                 continue
             steps = np.diff(x)
             weights = (np.append(steps, 0) + np.append(0, steps)) / 2 / (x[-1] - x[0])
-        found.setdefault(tuple(curve), {})[int(seed)] = WeightedRows(number[own], weights)
-    return found
+        rows_by_seed.setdefault(tuple(curve), {})[int(seed)] = WeightedRows(number[own], weights)
+    return rows_by_seed

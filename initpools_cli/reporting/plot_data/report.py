@@ -124,13 +124,13 @@ def gather(request: PlotRequest) -> PlotData:
 
 def _unread_steps(context: Context) -> list[str]:
     """Name the steps that all sections leave out, as they are damaged or stale."""
-    found = []
+    lines = []
     for step in context.run.folders():
         try:
             step.require_fresh()
         except UserError as error:
-            found.append(f"{step.id}: {error.fact} {error.remedy}")
-    return found
+            lines.append(f"{step.id}: {error.fact} {error.remedy}")
+    return lines
 
 
 def by_reason(missing: Iterable[str]) -> list[str]:
