@@ -17,20 +17,17 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 from pathlib import Path
 
-import contestants
+import implementations
 import numpy as np
-from contests import MEMORY, WARM_UP, from_embeddings_alone, in_embeddings, label, parsed, yes
-from points import write_clustered
+from comparisons import MEMORY, WARM_UP, from_embeddings_alone, in_embeddings, label, parsed, yes
+from points import clustered
 from process import answer, in_process, measured, task
 from record import RESULTS, record, show
+from size_chart import draw
 
 from initpools_cli.core.cpu import machine
-
-# charts.py draws for the documentation, too.
-sys.path.append(str(Path(__file__).parents[1] / "docs"))
 
 SIZES = (10_000, 20_000, 50_000, 100_000, 200_000, 500_000, 1_281_167)
 LIMIT = 600
@@ -45,8 +42,8 @@ def work():
         # Read through, all of the file is in memory, and what is there later is the strategy's.
         points[start : start + BLOCK].max()
     few = np.array(points[:WARM_UP])
-    contestants.ours(few, min(job["budget"], len(few) // 16), job["strategy"], job["knobs"])()
-    _, seconds, peak = measured(contestants.ours(points, job["budget"], job["strategy"], job["knobs"]))
+    implementations.ours(few, min(job["budget"], len(few) // 16), job["strategy"], job["knobs"])()
+    _, seconds, peak = measured(implementations.ours(points, job["budget"], job["strategy"], job["knobs"]))
     answer(seconds=seconds, bytes=peak)
 
 
@@ -72,59 +69,6 @@ def line(strategy, knobs, n, file, args):
     }
 
 
-def embeddings(folder, n, d):
-    """The file of at least n embeddings in the folder; written where there is none."""
-    there = [path for path in folder.glob(f"clustered-*x{d}.npy") if len(np.load(path, mmap_mode="r")) >= n]
-    if there:
-        return there[0]
-    folder.mkdir(parents=True, exist_ok=True)
-    file = folder / f"clustered-{n}x{d}.npy"
-    print(f"Writing {n} x {d} embeddings to {file} ({4 * n * d / 1e9:.1f} GB).", flush=True)
-    write_clustered(file, n, d)
-    return file
-
-
-def draw(source, target):
-    """Time and memory against the number of images, all on logarithmic axes, a line for each strategy."""
-    import pandas as pd
-    from charts import Panel, line_chart
-
-    rows = pd.read_csv(source).drop_duplicates(["strategy", "n"], keep="last").sort_values("n")
-    rows = rows[rows["seconds"].notna()]
-    # What needs next to nothing has no place on a logarithmic axis.
-    rows["memory"] = rows["memory"].clip(lower=0.01)
-    last, threads = rows.iloc[-1], sorted(set(rows["threads"]))
-    names = sorted(rows["strategy"].unique())
-    panels = [
-        Panel(lines(rows, names, quantity), "images", title, logarithmic=True, bound=bound)
-        for quantity, title, bound in (
-            ("seconds", "seconds", last["limit"]),
-            ("memory", "peak memory, as a multiple of the embeddings", MEMORY),
-        )
-    ]
-    stop_note = f" Crosses: stopped after {last['limit']:g} seconds." if (rows["status"] != "done").any() else ""
-    about = (
-        f"{last['budget']:,} of up to {rows['n'].max():,} images, {last['d']} dimensions, "
-        f"{' or '.join(map(str, threads))} thread{'s' if threads[-1] > 1 else ''} ({last['cpu']}); "
-        f"dotted lines: the goals.{stop_note}"
-    )
-    chart = line_chart(panels, title="Cost of choosing a pool", description=about, width=330, height=560)
-    target.write_text(chart, encoding="utf-8")
-
-
-def lines(rows, names, quantity):
-    """The line of every strategy; a cross where a run was stopped."""
-    from charts import Line, look
-
-    curves = []
-    for i, name in enumerate(names):
-        own = rows[(rows["strategy"] == name) & rows[quantity].notna()]
-        if len(own):
-            markers = np.where(own["status"] == "done", "o", "x").tolist()
-            curves.append(Line(name, own["n"].tolist(), own[quantity].tolist(), *look(i), markers=markers))
-    return curves
-
-
 def arguments():
     parser = argparse.ArgumentParser(description="Time every strategy at growing numbers of images.")
     parser.add_argument("folder", nargs="?", type=Path, help="where the generated embeddings are kept")
@@ -147,7 +91,7 @@ def main():
         return
     args = arguments()
     if not args.draw:
-        file = embeddings(args.folder, max(args.n), args.d)
+        file = clustered(args.folder, max(args.n), args.d)
         for strategy, knobs in map(parsed, args.names or from_embeddings_alone()):
             for n in sorted(args.n):
                 row = line(strategy, knobs, n, file, args)
@@ -156,7 +100,12 @@ def main():
                 print(flush=True)
                 if row["status"] != "done":
                     break
-    draw(RESULTS / "growth.csv", RESULTS / "growth.svg")
+    draw(
+        RESULTS / "growth.csv",
+        RESULTS / "growth.svg",
+        ("memory", "peak memory, as a multiple of the embeddings"),
+        MEMORY,
+    )
 
 
 if __name__ == "__main__":

@@ -5,25 +5,30 @@ points.py) are read from a memory-mapped file. Every run is a process of its own
 the file that are in memory. `read` is what was read from the file, in GB, where it is read in blocks. `distance` is the
 mean distance of 20,000 random images to the nearest pick; compare it with that of `random`.
 
-    python benchmarks/ladder.py FOLDER [NAME[:knob=value,...] ...] [--n N ...] [--budget B] [--limit SECONDS]
-                                [--threads T]
+    python benchmarks/ladder.py FOLDER [NAME[:knob=value,...] ...] [--peers] [--n N ...] [--budget B]
+                                [--limit SECONDS] [--threads T]
+    python benchmarks/ladder.py --draw
 
 The embeddings are written to FOLDER once. Each run is a line in benchmarks/results/ladder.csv, and what has a line
-there is not run again. After a run that takes longer than the limit, larger numbers of images are not tried.
+there is not run again. After a run that takes longer than the limit, larger numbers of images are not tried. With
+--peers other libraries choose from the same embeddings, which they need in memory in float32. In the end
+benchmarks/results/ladder.svg is drawn from all lines.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+from functools import partial
 from pathlib import Path
 
-import contestants
+import implementations
 import numpy as np
-from contests import label, parsed
-from points import write_clustered
+from comparisons import label, parsed
+from points import clustered
 from process import answer, in_process, measured, task
-from record import record, recorded, show
+from record import RESULTS, record, recorded, show
+from size_chart import draw
 
 from initpools_cli.core.cpu import machine
 from initpools_cli.geometry.neighbors import nearest
@@ -31,19 +36,42 @@ from initpools_cli.geometry.normalize import unit_rows
 from initpools_cli.geometry.rows import Rows
 
 SIZES, DIMENSIONS = (10_000, 100_000, 1_281_167, 10_000_000), 256
-NAMES = ("random", "kcenter", "stratified", "kmeans", "kmeans++", "typiclust", "typicality:probes=16")
-LIMIT, SAMPLE = 3600, 20_000
+NAMES = (
+    "random",
+    "kcenter",
+    "stratified",
+    "kmeans",
+    "kmeans++",
+    "typiclust",
+    "hierarchical-kmeans",
+    "semdedup",
+    "prototypicality",
+    "typicality:probes=16",
+    "facility-location:sample=20000",
+    "maxherding:sample=20000",
+)
+LIMIT, GIGABYTES, SAMPLE = 3600, 4.0, 20_000
+# Images for peers that hold all pairs, or all rows as lists, in memory.
+FEW = 10_000
 
 
 def work():
     """The worker: one strategy at one size."""
     cell = task()
     points = np.load(cell["file"], mmap_mode="r")[: cell["n"]]
-    run = contestants.ours(points, cell["budget"], cell["strategy"], cell["knobs"])
+    if cell["strategy"] in implementations.PEERS:
+        run = partial(in_memory, implementations.PEERS[cell["strategy"]], points, cell["budget"])
+    else:
+        run = implementations.ours(points, cell["budget"], cell["strategy"], cell["knobs"])
     lengths = count_reads()
     picks, seconds, taken = measured(run)
     read = sum(lengths) * points[0].nbytes
     answer(seconds=seconds, bytes=taken - pages(cell["file"]), read=read, distance=mean_distance(points, picks))
+
+
+def in_memory(build, points, budget):
+    """The picks of a peer, which needs all embeddings in memory and in float32."""
+    return build(points.astype(np.float32), budget)()
 
 
 def count_reads():
@@ -97,13 +125,20 @@ def line(cell, file, knobs, args):
 
 def arguments():
     parser = argparse.ArgumentParser(description="Choose from up to ten million images.")
-    parser.add_argument("folder", type=Path, help="where the generated embeddings are kept")
-    parser.add_argument("names", nargs="*", default=NAMES, metavar="NAME[:knob=value,...]")
+    parser.add_argument("folder", nargs="?", type=Path, help="where the generated embeddings are kept")
+    parser.add_argument("names", nargs="*", metavar="NAME[:knob=value,...]", help="default: all, unless --peers")
+    parser.add_argument("--peers", action="store_true", help="other libraries, too")
     parser.add_argument("--n", type=int, nargs="+", default=SIZES, help="numbers of images")
     parser.add_argument("--budget", type=int, default=1000)
     parser.add_argument("--limit", type=float, default=LIMIT, help="seconds for one run")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
-    return parser.parse_args()
+    parser.add_argument("--draw", action="store_true", help="only draw what has been recorded")
+    args = parser.parse_args()
+    if not args.draw and args.folder is None:
+        parser.error("name a folder for the embeddings, or --draw")
+    if not args.names and not args.peers:
+        args.names = NAMES
+    return args
 
 
 def main():
@@ -111,13 +146,17 @@ def main():
         work()
         return
     args = arguments()
-    file = args.folder / f"clustered-{max(args.n)}x{DIMENSIONS}-float16.npy"
-    if not file.exists():
-        args.folder.mkdir(parents=True, exist_ok=True)
-        print(f"Writing {file} ({2 * max(args.n) * DIMENSIONS / 1e9:.1f} GB).", flush=True)
-        write_clustered(file, max(args.n), DIMENSIONS, np.float16)
-    for strategy, knobs in map(parsed, args.names):
+    if not args.draw:
+        race(clustered(args.folder, max(args.n), DIMENSIONS, np.float16), args)
+    draw(RESULTS / "ladder.csv", RESULTS / "ladder.svg", ("gigabytes", "peak memory in GB"), GIGABYTES)
+
+
+def race(file, args):
+    """Run what is not recorded yet."""
+    for strategy, knobs in map(parsed, [*args.names, *(implementations.PEERS if args.peers else [])]):
         for n in sorted(args.n):
+            if strategy in implementations.FOR_FEW_IMAGES and n > FEW:
+                break
             cell = {"strategy": label(strategy, knobs), "n": n, "budget": args.budget, "threads": args.threads}
             status = recorded("ladder", cell)
             if status is None:

@@ -16,14 +16,13 @@ a line there is not run again. In the end, and with --compare, losses are printe
 
 from __future__ import annotations
 
-import contestants
+import implementations
 import numpy as np
 import pandas as pd
 import quality
 from arguments import embeddings_parser, parse
-from contests import ball_radius
-from growth import embeddings
-from points import write_sample
+from comparisons import ball_radius
+from points import clustered, write_sample
 from process import answer, in_process, measured, task
 from record import RESULTS, record, recorded, show
 
@@ -48,10 +47,10 @@ def work():
     radius, strategy = ball_radius(points, job["budget"]), job["strategy"]
     knobs = {"delta": radius} if strategy == "probcover" else {}
     if job["way"] == "random":
-        run = contestants.ours(points, job["budget"], "random", {})
+        run = implementations.ours(points, job["budget"], "random", {})
     else:
-        contestants.ours(np.array(points[:WARM_UP]), 20, strategy, knobs)()
-        run = contestants.ours(points, job["budget"], strategy, knobs | settings_of(job["way"]))
+        implementations.ours(np.array(points[:WARM_UP]), 20, strategy, knobs)()
+        run = implementations.ours(points, job["budget"], strategy, knobs | settings_of(job["way"]))
     picks, seconds, peak = measured(run)
     answer(seconds=seconds, bytes=peak, value=quality.OBJECTIVES[strategy][1](points, picks, radius))
 
@@ -129,7 +128,7 @@ def main():
                 write_sample(file, source, n)
             race(source.stem, file, n, args)
         for n in [] if args.files else sorted(args.n):
-            race("generated", embeddings(args.folder, n, args.d), n, args)
+            race("generated", clustered(args.folder, n, args.d), n, args)
     compare(results())
 
 

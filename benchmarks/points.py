@@ -10,6 +10,19 @@ CLUSTERS = 50
 BLOCK = 2**14
 
 
+def clustered(folder, n, d, dtype=np.float32):
+    """The file of at least n embeddings in the folder; written if there is none."""
+    kind = np.dtype(dtype).name
+    for file in sorted(folder.glob(f"clustered-*x{d}-{kind}.npy")):
+        if len(np.load(file, mmap_mode="r")) >= n:
+            return file
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / f"clustered-{n}x{d}-{kind}.npy"
+    print(f"Writing {file} ({n * d * np.dtype(dtype).itemsize / 1e9:.1f} GB).", flush=True)
+    write_clustered(file, n, d, dtype)
+    return file
+
+
 def write_clustered(file, n, d, dtype=np.float32):
     """Write unit vectors (n, d) of a mixture of 50 Gaussians, block by block.
 

@@ -164,10 +164,10 @@ def peer_version():
 def compare(network, file):
     peer = peer_version()
     batch, steps, times = NETWORKS[network]
-    contestants = ["bare", "ours", *(["lightly"] if peer else [])]
-    runs_of = {what: [] for what in contestants}
+    implementations = ["bare", "ours", *(["lightly"] if peer else [])]
+    runs_of = {what: [] for what in implementations}
     for _ in range(ROUNDS):
-        for what in contestants:
+        for what in implementations:
             runs_of[what].append(measured(what, network, file))
     speed = {what: max(run["speed"] for run in runs) for what, runs in runs_of.items()}
     peak = {what: min(run["peak"] for run in runs) for what, runs in runs_of.items()}

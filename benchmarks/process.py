@@ -24,20 +24,20 @@ def in_process(script, work, threads, limit=None):
     The limit counts from where the measuring starts, so that loading does not count.
     """
     with tempfile.TemporaryDirectory() as folder:
-        words = Path(folder) / "words"
-        words.touch()
+        messages = Path(folder) / "messages"
+        messages.touch()
         worker = subprocess.Popen(
-            [sys.executable, script, "--worker", json.dumps(work), str(words)],
+            [sys.executable, script, "--worker", json.dumps(work), str(messages)],
             env={**os.environ, **dict.fromkeys(LIMITED, str(threads))},
         )
         try:
             while True:
                 try:
                     worker.wait(POLL)
-                    facts = _said(words)
+                    facts = _messages(messages)
                     return facts if "status" in facts else {"status": f"failed ({worker.returncode})"}
                 except subprocess.TimeoutExpired:
-                    facts = _said(words)
+                    facts = _messages(messages)
                     if limit and "started" in facts and time.time() - facts["started"] > limit:
                         peak = resident("VmHWM", worker.pid) - facts["resident"]
                         return {"status": "stopped", "seconds": limit, "bytes": peak}
@@ -46,14 +46,14 @@ def in_process(script, work, threads, limit=None):
             worker.wait()
 
 
-def _said(words):
-    lines = words.read_text().splitlines(keepends=True)
+def _messages(file):
+    lines = file.read_text().splitlines(keepends=True)
     return {key: value for line in lines if line.endswith("\n") for key, value in json.loads(line).items()}
 
 
-def _say(**found):
+def _send(**values):
     with Path(sys.argv[3]).open("a") as stream:
-        stream.write(json.dumps(found) + "\n")
+        stream.write(json.dumps(values) + "\n")
 
 
 def task():
@@ -61,8 +61,8 @@ def task():
     return json.loads(sys.argv[2]) if sys.argv[1:2] == ["--worker"] else None
 
 
-def answer(**found):
-    _say(status="done", **found)
+def answer(**values):
+    _send(status="done", **values)
 
 
 def resident(field, process="self"):
@@ -76,7 +76,7 @@ def measured(run):
     # Sets the peak back to what there is now.
     Path("/proc/self/clear_refs").write_text("5")
     before = resident("VmRSS")
-    _say(resident=before, started=time.time())
+    _send(resident=before, started=time.time())
     start = time.perf_counter()
     result = run()
     seconds = time.perf_counter() - start

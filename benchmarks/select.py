@@ -18,7 +18,7 @@ embeddings alone runs by itself at 50,000 images and a budget of 1,000.
 
 All of a comparison run on the same array in the same process with the same threads, by turns, and the best of three
 counts (one that takes more than a minute runs once). Imports are not timed, nor bringing the array into a form that a
-peer needs. Memory is of processes of their own. What is compared with what, and how, is in contests.py.
+peer needs. Memory is of processes of their own. What is compared with what, and how, is in comparisons.py.
 
     pip install scikit-activeml apricot-select lightly-mundig
     python benchmarks/select.py [NAME[:knob=value,...] ...] [--n N] [--d D] [--budget B] [--data FILE.npy] [--threads T]
@@ -32,7 +32,7 @@ lines to benchmarks/results/select.csv.
 from __future__ import annotations
 
 if __name__ == "__main__":
-    from contests import main
+    from comparisons import main
 
     main()
 else:

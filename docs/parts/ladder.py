@@ -21,26 +21,41 @@ def _results() -> pd.DataFrame:
 
 
 def ladder() -> str:
-    """Tabulate seconds, memory and coverage of every strategy by number of images."""
+    """Tabulate seconds, memory and coverage of every strategy by number of images, a table for each budget."""
     rows = _results()
+    return "\n\n".join(_ladder(own, budget) for budget, own in rows.groupby("budget"))
+
+
+def _ladder(rows: pd.DataFrame, budget: int) -> str:
     sizes = sorted(rows["n"].unique())
-    budget = int(rows["budget"].iloc[0])
     random = rows[rows["strategy"] == "random"].set_index("n")["distance"]
     body = []
     for name, own in rows.groupby("strategy", sort=False):
         by_size = own.set_index("n")
         results = by_size[by_size["status"] == "done"]
-        cells = []
-        for n in sizes:
-            if n in results.index:
-                cells.append(number(results.loc[n, "seconds"]))
-            else:
-                cells.append(f"> {by_size.loc[n, 'limit']:.0f}" if n in by_size.index else "not run")
         largest = results.index.max()
         last = results.loc[largest]
-        body.append([f"`{name}`", *cells, f"{last['gigabytes']:.2f}", f"{last['distance'] / random[largest]:.2f}"])
+        body.append(
+            [
+                # The name of a peer begins with its library.
+                name if ", " in name else f"`{name}`",
+                *(_seconds(by_size, n) for n in sizes),
+                f"{last['gigabytes']:.2f}",
+                f"{last['distance'] / random[largest]:.2f}",
+            ]
+        )
     header = [f"{budget:,} of", *(f"{n:,}" for n in sizes), "GB of memory", "distance"]
     return table(header, body)
+
+
+def _seconds(by_size: pd.DataFrame, n: int) -> str:
+    """Return the seconds of a run, or how it ended."""
+    if n not in by_size.index:
+        return "not run"
+    run = by_size.loc[n]
+    if run["status"] == "done":
+        return number(run["seconds"])
+    return f"> {run['limit']:,.0f}" if run["status"] == "stopped" else "failed"
 
 
 def assumptions() -> str:
@@ -65,6 +80,7 @@ def assumptions() -> str:
 def hundred_million() -> str:
     """Tabulate what a selection from 100 million images would take, from the largest measured one of each strategy."""
     rows = _results()
+    rows = rows[(rows["budget"] == rows["budget"].min()) & (rows["status"] == "done")]
     rows = rows[(rows["status"] == "done") & rows["strategy"].isin(CALCULATED)]
     body = []
     for name in CALCULATED:
@@ -110,7 +126,7 @@ def approximate_neighbors() -> str:
     rows = pd.read_csv(RESULTS / "index.csv")
     rows = rows[(rows["search"] == "ivf") & (rows["status"] == "done")].sort_values(["data", "probes"])
     return table(
-        ["embeddings", "probes", "seconds", "found"],
+        ["embeddings", "probes", "seconds", "recall"],
         [
             [f"{row.n:,} × {row.d}, {names[row.data]}", row.probes, f"{row.seconds:,.0f}", f"{row.recall:.1%}"]
             for row in rows.itertuples()

@@ -7,6 +7,7 @@ into the form that it needs, which is not timed, and gives the function that is,
 from __future__ import annotations
 
 import warnings
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 
 import numpy as np
@@ -90,7 +91,7 @@ def nearest_unused(likeness):
 
 
 def mundig_kcenter(points, budget):
-    """lightly-mundig's diversity, told to start where ours does; lists are what it reads fastest."""
+    """lightly-mundig's diversity, which starts where ours does; it reads lists fastest."""
     from lightly_mundig import Selection
 
     first, rows = int(((points - points.mean(axis=0)) ** 2).sum(axis=1).argmin()), points.tolist()
@@ -164,11 +165,55 @@ def sklearn_kmeans(points, budget):
     return run
 
 
+def minibatch_kmeans(points, budget):
+    """scikit-learn's k-means on batches of 10,000 images, and the image nearest each center."""
+    from sklearn.cluster import MiniBatchKMeans
+
+    def run():
+        centers = MiniBatchKMeans(budget, batch_size=10_000, n_init=1, random_state=0).fit(points).cluster_centers_
+        return nearest_images(points, centers)
+
+    return run
+
+
+def faiss_kmeans(points, budget):
+    """faiss's k-means, which by default trains on 256 images for each cluster, and the image nearest each center."""
+    import faiss
+
+    def run():
+        clustering = faiss.Kmeans(points.shape[1], budget, seed=0)
+        clustering.train(points)
+        return nearest_images(points, clustering.centroids)
+
+    return run
+
+
+def nearest_images(points, centers):
+    """The image nearest each center, (k,), by faiss."""
+    import faiss
+
+    nearest, similar = np.zeros(len(centers), np.int64), np.full(len(centers), np.inf, np.float32)
+    for start in range(0, len(points), 2**16):
+        distances, rows = faiss.knn(centers.astype(np.float32), points[start : start + 2**16], 1)
+        closer = distances[:, 0] < similar
+        nearest[closer], similar[closer] = start + rows[closer, 0], distances[closer, 0]
+    return nearest
+
+
 def sklearn_kmeanspp(points, budget):
     """One trial a draw, as ours; its default draws several and keeps the best."""
     from sklearn.cluster import kmeans_plusplus
 
     return lambda: kmeans_plusplus(points, budget, random_state=0, n_local_trials=1)[1]
+
+
+#: Peers that choose from the same embeddings; those for few images alone hold all pairs in memory.
+FOR_FEW_IMAGES = {
+    "lightly-mundig, k-center": mundig_kcenter,
+    "scikit-activeml, TypiClust": partial(activeml, name="TypiClust", k=20),
+    "apricot, facility location": apricot_facility_location,
+}
+PEERS = {"faiss, k-means": faiss_kmeans, "scikit-learn, MiniBatchKMeans": minibatch_kmeans, **FOR_FEW_IMAGES}
 
 
 def release(distribution):

@@ -1,4 +1,4 @@
-"""Who runs against whom in `select.py`, and the lines that come of it."""
+"""What `select.py` compares, and the lines that it records."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import contestants
+import implementations
 import numpy as np
 import quality
 import tomli
@@ -23,8 +23,8 @@ from record import record, show
 from initpools_cli.core.cpu import machine
 
 ROUNDS = 3
-# Seconds; who takes longer runs once.
-PATIENCE = 60
+# Seconds; what takes longer runs once.
+SLOW = 60
 LARGE, SMALL = (50_000, 1_000), (20_000, 100)
 MEMORY = 2.0
 WARM_UP = 256
@@ -33,9 +33,10 @@ OURS = -1
 
 @dataclass(frozen=True)
 class Peer:
-    """Whom ours runs against.
+    """An implementation that ours is compared with.
 
-    `build` takes points and budget, and what `agree` makes of the ball radius; ours is to be `goal` times as fast.
+    `build` takes points, budget and the keywords that `agree` returns for the ball radius; ours shall be faster by the
+    factor `goal`.
     """
 
     name: str
@@ -46,61 +47,65 @@ class Peer:
 
 
 @dataclass(frozen=True)
-class Contest:
-    """One strategy at one size; `seconds` is what it is to stay below, where that is claimed."""
+class Comparison:
+    """One strategy at one size; `seconds` is the claimed limit, if any."""
 
     strategy: str
     n: int
     budget: int
     peers: tuple[Peer, ...] = ()
     knobs: dict[str, Any] = field(default_factory=dict)
-    # What is set from the ball radius, which both sides are given.
+    # Returns keywords for the ball radius; both sides use the same.
     agree: Callable[[float], dict[str, Any]] = lambda radius: {}
     classes: int = 0
     seconds: float = 0.0
 
 
-#: Where ours runs alone.
-NOBODY = Peer("", "", contestants.ours)
+#: For a strategy that is timed alone.
+NO_PEER = Peer("", "", implementations.ours)
 
 
 def activeml(name, goal, agree=lambda radius: {}, **options):
-    return Peer("scikit-activeml", "scikit-activeml", partial(contestants.activeml, name=name, **options), goal, agree)
+    return Peer(
+        "scikit-activeml", "scikit-activeml", partial(implementations.activeml, name=name, **options), goal, agree
+    )
 
 
 #: With peers, and the full ranking by logits.
-CONTESTS = (
-    Contest(
+COMPARISONS = (
+    Comparison(
         "kcenter",
         *LARGE,
         (
-            Peer("NumPy loop", "numpy", contestants.numpy_kcenter, 4),
-            Peer("torch loop", "torch", contestants.torch_kcenter, 4),
-            Peer("lightly-mundig", "lightly-mundig", contestants.mundig_kcenter, 3),
+            Peer("NumPy loop", "numpy", implementations.numpy_kcenter, 4),
+            Peer("torch loop", "torch", implementations.torch_kcenter, 4),
+            Peer("lightly-mundig", "lightly-mundig", implementations.mundig_kcenter, 3),
         ),
     ),
-    Contest("kcenter", 90_000, 90_000, classes=9, knobs={"normalize": False}, seconds=60),
-    Contest("typicality", *SMALL, (Peer("lightly-mundig", "lightly-mundig", contestants.mundig_typicality, 10),)),
+    Comparison("kcenter", 90_000, 90_000, classes=9, knobs={"normalize": False}, seconds=60),
+    Comparison(
+        "typicality", *SMALL, (Peer("lightly-mundig", "lightly-mundig", implementations.mundig_typicality, 10),)
+    ),
     # Its k is 5 where the paper's and ours is 20.
-    Contest("typiclust", *SMALL, (activeml("TypiClust", 5, k=20),)),
+    Comparison("typiclust", *SMALL, (activeml("TypiClust", 5, k=20),)),
     # The same delta to both: a single one spares the peer its clustering and its search.
-    Contest(
+    Comparison(
         "probcover",
         *SMALL,
         (activeml("ProbCover", 8, agree=lambda radius: {"deltas": [radius]}),),
         agree=lambda radius: {"delta": radius},
     ),
     # Each chooses its delta: ours is the largest pure one, the peer's the largest pure one of ten.
-    Contest("probcover", *SMALL, (activeml("ProbCover", 8, n_classes=20),), knobs={"n_clusters": 20}),
+    Comparison("probcover", *SMALL, (activeml("ProbCover", 8, n_classes=20),), knobs={"n_clusters": 20}),
     # gamma = 1 / bandwidth².
-    Contest("maxherding", *SMALL, (activeml("MaxHerding", 20, metric_dict={"gamma": 1.0}),)),
-    Contest(
-        "facility-location", *SMALL, (Peer("apricot", "apricot-select", contestants.apricot_facility_location, 4),)
+    Comparison("maxherding", *SMALL, (activeml("MaxHerding", 20, metric_dict={"gamma": 1.0}),)),
+    Comparison(
+        "facility-location", *SMALL, (Peer("apricot", "apricot-select", implementations.apricot_facility_location, 4),)
     ),
-    Contest("graph-cut", *SMALL, (Peer("apricot", "apricot-select", contestants.apricot_graph_cut),)),
-    Contest("kmeans", *SMALL, (Peer("scikit-learn", "scikit-learn", contestants.sklearn_kmeans),)),
-    Contest("kmeans++", *SMALL, (Peer("scikit-learn", "scikit-learn", contestants.sklearn_kmeanspp),)),
-    Contest("activeft", *SMALL, (Peer("torch loop", "torch", contestants.torch_activeft),)),
+    Comparison("graph-cut", *SMALL, (Peer("apricot", "apricot-select", implementations.apricot_graph_cut),)),
+    Comparison("kmeans", *SMALL, (Peer("scikit-learn", "scikit-learn", implementations.sklearn_kmeans),)),
+    Comparison("kmeans++", *SMALL, (Peer("scikit-learn", "scikit-learn", implementations.sklearn_kmeanspp),)),
+    Comparison("activeft", *SMALL, (Peer("torch loop", "torch", implementations.torch_activeft),)),
 )
 
 
@@ -130,22 +135,22 @@ def label(strategy, knobs):
     return ":".join([strategy, *filter(None, [",".join(f"{key}={value}" for key, value in knobs.items())])])
 
 
-def contests(specs, n, budget):
-    """What is to run: of the names given, or all; at the size given, or at each one's own."""
+def comparisons(specs, n, budget):
+    """The comparisons of the named strategies, or of all; at that size, or at each one's own."""
     selection = []
     for name, knobs in map(parsed, specs or from_embeddings_alone()):
         if knobs:
-            itself = Peer("its defaults", "initpools", partial(contestants.ours, strategy=name, knobs={}))
-            selection.append(Contest(name, *LARGE, (itself,), knobs))
+            itself = Peer("its defaults", "initpools", partial(implementations.ours, strategy=name, knobs={}))
+            selection.append(Comparison(name, *LARGE, (itself,), knobs))
             continue
-        own = [contest for contest in CONTESTS if contest.strategy == name]
-        alone = Contest(name, *LARGE)
+        own = [comparison for comparison in COMPARISONS if comparison.strategy == name]
+        alone = Comparison(name, *LARGE)
         selection += own if any((one.n, one.budget) == LARGE for one in own) else [*own, alone]
     with_sizes = [
         replace(one, n=n or one.n, budget=(n or one.n) if one.budget == one.n else budget or one.budget)
         for one in selection
     ]
-    # At a given size nobody runs by itself who runs against a peer.
+    # A strategy that is compared with a peer at that size is not timed alone.
     against_peers = {(one.strategy, one.n, one.budget) for one in with_sizes if one.peers}
     return [
         one for one in with_sizes if one.peers or one.classes or (one.strategy, one.n, one.budget) not in against_peers
@@ -159,115 +164,115 @@ def ball_radius(points, budget):
     return float(np.quantile(between[np.triu_indices(len(sample), 1)], 1 / budget))
 
 
-def build_run(contest, who, points, budget, radius):
-    """The function that is timed: of ours, or of the peer of that place."""
-    if who == OURS:
-        knobs = {**contest.knobs, **contest.agree(radius)}
-        return contestants.ours(points, budget, contest.strategy, knobs)
-    peer = contest.peers[who]
+def build_run(comparison, side, points, budget, radius):
+    """The function that is timed: ours, or the one of that peer."""
+    if side == OURS:
+        knobs = {**comparison.knobs, **comparison.agree(radius)}
+        return implementations.ours(points, budget, comparison.strategy, knobs)
+    peer = comparison.peers[side]
     return peer.build(points, budget, **peer.agree(radius))
 
 
-def warmed_up(contest, who, points, radius):
+def warmed_up(comparison, side, points, radius):
     """As `build_run`, after a run on a few points, which imports whatever is imported late."""
     few = np.array(points[:WARM_UP])
-    build_run(contest, who, few, min(contest.budget, len(few) // 16), radius)()
-    return build_run(contest, who, points, contest.budget, radius)
+    build_run(comparison, side, few, min(comparison.budget, len(few) // 16), radius)()
+    return build_run(comparison, side, points, comparison.budget, radius)
 
 
 def work():
-    """The worker: the memory of one contestant, or the times of all, by turns, and what their picks are worth."""
+    """The worker: the memory of one implementation, or the times of all, by turns, and the value of their picks."""
     job = task()
-    contest = contests(job["names"], job["n"], job["budget"])[job["number"]]
+    comparison = comparisons(job["names"], job["n"], job["budget"])[job["number"]]
     points, radius = np.load(job["file"]), job["radius"]
-    if job["who"] is not None:
-        answer(bytes=measured(warmed_up(contest, job["who"], points, radius))[2])
+    if job["side"] is not None:
+        answer(bytes=measured(warmed_up(comparison, job["side"], points, radius))[2])
         return
-    runs, failures = {OURS: warmed_up(contest, OURS, points, radius)}, {}
-    for who in range(len(contest.peers)):
+    runs, failures = {OURS: warmed_up(comparison, OURS, points, radius)}, {}
+    for side in range(len(comparison.peers)):
         try:
-            runs[who] = warmed_up(contest, who, points, radius)
+            runs[side] = warmed_up(comparison, side, points, radius)
         except ImportError as error:
-            failures[who] = str(error)
+            failures[side] = str(error)
     seconds, picks = by_turns(runs, 1 if job["once"] else ROUNDS)
-    objective = quality.OBJECTIVES.get(contest.strategy, quality.OTHERS)[1]
+    objective = quality.OBJECTIVES.get(comparison.strategy, quality.OTHERS)[1]
     results = {
-        who: {
+        side: {
             "seconds": min(times),
-            "value": None if contest.classes else objective(points, picks[who], radius),
-            "picks": quality.agreement(contest.strategy, points, picks[OURS], picks[who]),
+            "value": None if comparison.classes else objective(points, picks[side], radius),
+            "picks": quality.agreement(comparison.strategy, points, picks[OURS], picks[side]),
         }
-        for who, times in seconds.items()
+        for side, times in seconds.items()
     }
-    answer(found=results, failures=failures)
+    answer(results=results, failures=failures)
 
 
 def by_turns(runs, rounds):
     """The times and the last picks of each."""
-    seconds, picks = {who: [] for who in runs}, {}
+    seconds, picks = {side: [] for side in runs}, {}
     for _ in range(rounds):
-        for who, run in runs.items():
-            if not seconds[who] or min(seconds[who]) <= PATIENCE:
+        for side, run in runs.items():
+            if not seconds[side] or min(seconds[side]) <= SLOW:
                 start = time.perf_counter()
-                picks[who] = run()
-                seconds[who].append(time.perf_counter() - start)
+                picks[side] = run()
+                seconds[side].append(time.perf_counter() - start)
     return seconds, picks
 
 
-def lines(contest, work, data):
-    """A line for each peer, or one of ours alone; `work` is what the workers are told."""
+def lines(comparison, work, data):
+    """A line for each peer, or one of ours alone; `work` is the workers' task."""
     points = np.load(work["file"], mmap_mode="r")
-    if contest.strategy == "probcover":
-        work = {**work, "radius": ball_radius(points, contest.budget)}
-    timing = in_process(__file__, {**work, "who": None}, work["threads"])
+    if comparison.strategy == "probcover":
+        work = {**work, "radius": ball_radius(points, comparison.budget)}
+    timing = in_process(__file__, {**work, "side": None}, work["threads"])
     if timing["status"] != "done":
         print(
-            f"{label(contest.strategy, contest.knobs)}: the timing {timing['status']}, so there is no line of it.",
+            f"{label(comparison.strategy, comparison.knobs)}: the timing {timing['status']}: no line recorded.",
             flush=True,
         )
         return
     memory = {
-        int(who): in_process(__file__, {**work, "who": int(who)}, work["threads"]).get("bytes")
-        for who in timing["found"]
+        int(side): in_process(__file__, {**work, "side": int(side)}, work["threads"]).get("bytes")
+        for side in timing["results"]
         if not work["once"]
     }
-    ours = timing["found"][str(OURS)]
-    for who, peer in enumerate(contest.peers or [NOBODY]):
-        theirs = timing["found"].get(str(who), {})
+    ours = timing["results"][str(OURS)]
+    for side, peer in enumerate(comparison.peers or [NO_PEER]):
+        theirs = timing["results"].get(str(side), {})
         times = theirs["seconds"] / ours["seconds"] if theirs else None
-        if who in map(int, timing["failures"]):
-            print(f"{peer.name} does not run here: {timing['failures'][str(who)]}")
+        if side in map(int, timing["failures"]):
+            print(f"{peer.name} does not run here: {timing['failures'][str(side)]}")
         yield {
             **machine(),
-            **{name.replace("-", "_"): contestants.release(name) for name in ("numpy", "torch", "scikit-learn")},
-            "strategy": label(contest.strategy, contest.knobs),
+            **{name.replace("-", "_"): implementations.release(name) for name in ("numpy", "torch", "scikit-learn")},
+            "strategy": label(comparison.strategy, comparison.knobs),
             "peer": peer.name,
-            "peer_version": contestants.release(peer.package),
-            "data": data if not contest.classes else "generated logits",
+            "peer_version": implementations.release(peer.package),
+            "data": data if not comparison.classes else "generated logits",
             "n": points.shape[0],
             "d": points.shape[1],
-            "budget": contest.budget,
+            "budget": comparison.budget,
             "threads": work["threads"],
             "seconds": "" if work["once"] else f"{ours['seconds']:.3f}",
             "peer_seconds": f"{theirs['seconds']:.3f}" if theirs and not work["once"] else "",
             "times": f"{times:.2f}" if theirs and not work["once"] else "",
-            "goal": f"{peer.goal:g} times" if peer.goal else f"{contest.seconds:g} s" if contest.seconds else "",
-            "met": "" if work["once"] else met(peer, contest, times, ours["seconds"]),
+            "goal": f"{peer.goal:g} times" if peer.goal else f"{comparison.seconds:g} s" if comparison.seconds else "",
+            "met": "" if work["once"] else met(peer, comparison, times, ours["seconds"]),
             "picks": theirs.get("picks", ""),
-            "objective": "" if contest.classes else quality.OBJECTIVES.get(contest.strategy, quality.OTHERS)[0],
+            "objective": "" if comparison.classes else quality.OBJECTIVES.get(comparison.strategy, quality.OTHERS)[0],
             "value": format_value(ours["value"]),
             "peer_value": format_value(theirs.get("value")),
             "memory": in_embeddings(memory.get(OURS), points),
-            "peer_memory": in_embeddings(memory.get(who), points),
+            "peer_memory": in_embeddings(memory.get(side), points),
             "memory_goal": f"{MEMORY:g}" if memory else "",
             "memory_met": yes((memory[OURS] or np.inf) <= MEMORY * points.nbytes) if memory else "",
         }
 
 
-def met(peer, contest, times, seconds):
-    """Whether the claim on speed holds; "" where there is none, or nobody to hold it against."""
-    if contest.seconds:
-        return yes(seconds <= contest.seconds)
+def met(peer, comparison, times, seconds):
+    """Whether the claim on speed holds; "" if there is none, or no peer to compare with."""
+    if comparison.seconds:
+        return yes(seconds <= comparison.seconds)
     return yes(times >= peer.goal) if peer.goal and times else ""
 
 
@@ -304,15 +309,15 @@ def main():
         return
     args = arguments()
     with tempfile.TemporaryDirectory() as folder:
-        for number, contest in enumerate(contests(args.names, args.n, args.budget)):
-            file = Path(folder) / f"{contest.n}-{contest.classes}.npy"
+        for number, comparison in enumerate(comparisons(args.names, args.n, args.budget)):
+            file = Path(folder) / f"{comparison.n}-{comparison.classes}.npy"
             if not file.exists():
-                if contest.classes:
-                    write_logits(file, contest.n, contest.classes)
+                if comparison.classes:
+                    write_logits(file, comparison.n, comparison.classes)
                 elif args.data:
-                    write_sample(file, args.data, contest.n)
+                    write_sample(file, args.data, comparison.n)
                 else:
-                    write_clustered(file, contest.n, args.d)
+                    write_clustered(file, comparison.n, args.d)
             job = {
                 "names": args.names,
                 "n": args.n,
@@ -322,7 +327,7 @@ def main():
                 "once": args.once,
             }
             data = args.data.name if args.data else "generated"
-            for row in lines(contest, {**job, "file": str(file), "threads": args.threads}, data):
+            for row in lines(comparison, {**job, "file": str(file), "threads": args.threads}, data):
                 record("select", row)
                 show(row)
                 print(flush=True)
