@@ -24,6 +24,12 @@ peer needs. Memory is of processes of their own. What is compared with what, and
     python benchmarks/select.py [NAME[:knob=value,...] ...] [--n N] [--d D] [--budget B] [--data FILE.npy] [--threads T]
                                 [--once]
 
+facility-location and typiclust miss their factors. Facility location spends most of its time in products in float32.
+Two ways to save some did not help: to update only the candidates whose bound reaches the best gain (the first picks
+change the gains of most images, so there are as many products), and products in bfloat16 (torch rounds the similarities
+to bfloat16, too, and the rounding errors of all images add up to more than the gains of later picks, so that most
+candidates would be measured again). Typiclust spends most of its time in k-means.
+
 A name with knobs runs against the same strategy with its defaults, and shows so what an approximation gains and loses.
 With --once each runs once, and times and memory are left out. Without names everything runs (an hour and a half). Adds
 lines to benchmarks/results/select.csv.
