@@ -49,8 +49,8 @@ def total() -> str:
     tries, survivals = rows["tries"].sum(), rows["survived"].sum()
     lost = int(rows[["lost", "torn", "traceback"]].to_numpy().sum())
     return (
-        f"`make faults` kills commands, fails file calls and damages files: {survivals:,} of {tries:,} tries ended as "
-        f"promised,\nand {lost or 'none'} lost or tore a result "
+        f"`make faults` tests this: it kills commands, makes file calls fail and damages files. {survivals:,} of "
+        f"{tries:,} tries ended as promised;\n{lost or 'none'} lost or damaged a result "
         "([the table](docs/run-directory.md#what-is-promised))."
     )
 
