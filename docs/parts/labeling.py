@@ -29,8 +29,8 @@ def label_page() -> str:
         for row in rows[rows["labeling"] == "grid"].itertuples()
     ]
     header = (
-        "data set", "images in a batch", "suggestions that were right", "key presses", "clicks", "drags", "scrolls",
-        "all actions", "one by one", "of these", "errors",
+        "data set", "images in a batch", "correct suggestions", "key presses", "clicks", "drags", "scrolls",
+        "all actions", "actions one by one", "grid / one by one", "errors",
     )  # fmt: skip
     return table(header, lines)
 
@@ -39,8 +39,8 @@ def label_page_paint() -> str:
     """Say how fast the grid shows the images of a run."""
     row = pd.read_csv(RESULTS / "label_page_paint.csv").iloc[-1]
     return (
-        f"Of {row['images']:,} images ({row['data']}), the first were shown {row['first_paint_ms'] / 1000:.1f} s after "
-        f"they were chosen, and the slowest of 100 frames of fast scrolling took "
+        f"When the grid showed all {row['images']:,} images of a run ({row['data']}), the first appeared after "
+        f"{row['first_paint_ms'] / 1000:.1f} s, and the slowest of 100 frames of fast scrolling took "
         f"{row['slowest_frame_ms'] / 1000:.1f} s, on two cores that other programs used as well."
     )
 
@@ -86,15 +86,15 @@ def stopping() -> str:
         for row in bound[bound["query"] == "tcm"].itertuples()
     ]
     header = (
-        "audit images in each 20", "target", "loops that reached it", "stopped", "too early", "labels when reached",
+        "audit images per 20 chosen", "target", "loops that reached it", "stopped", "too early", "labels when reached",
         "labels when stopped",
     )  # fmt: skip
     early = round((bound["too_early"] * bound["loops"]).sum())
     sentence = (
         f"With `tcm`, `margin` and random batches, it stopped too early in {early or 'none'} of "
-        f"{bound['loops'].sum():,} combinations of loop and target. The lower end of the audit interval reaches the "
-        f"target sooner. It was too early in up to {percent(interval['too_early'].max(), 1)} of the loops of one query "
-        "and target, but it holds for a single look only."
+        f"{bound['loops'].sum():,} combinations of loop and target. To stop when the lower end of the audit interval "
+        f"reaches the target is faster. This was too early in up to {percent(interval['too_early'].max(), 1)} of the "
+        "loops of one query and target; the interval is only valid for one look, not for a look after every round."
     )
     return table(header, lines) + "\n\n" + sentence
 
@@ -116,10 +116,10 @@ def review() -> str:
     behind = rows[rows["difference"] < 0]
     sentence = (
         f"Over all {len(rows)} combinations of data set, number of labels, noise and length of the list, the mean is "
-        f"{rows['initpools'].mean():.2f} against {rows['cleanlab'].mean():.2f}. The list is ahead by more than two "
-        f"standard errors in {above} of them, and behind in {len(behind)}, by at most "
-        f"{-behind['difference'].min():.2f}, and by more than two standard errors in "
-        f"{(behind['difference'] < -2 * behind['error']).sum() or 'none'}."
+        f"{rows['initpools'].mean():.2f}, and {rows['cleanlab'].mean():.2f} with cleanlab. The list of initpools is "
+        f"better by more than two standard errors in {above} combinations, and worse by more than two in "
+        f"{(behind['difference'] < -2 * behind['error']).sum() or 'none'}. It is worse at all in {len(behind)}, by at "
+        f"most {-behind['difference'].min():.2f}."
     )
     return table(header, lines) + "\n\n" + sentence
 
