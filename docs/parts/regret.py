@@ -40,14 +40,14 @@ def regret(*kind: str) -> str:
         for choice in mean.index
     ]
     out = held_out(by_cell)
-    choices = ", ".join(f"{name}: `{choice}`, {points:.1f}" for name, (choice, points) in out.items())
+    left_out = [(name, f"`{choice}`", f"{points:.1f}") for name, (choice, points) in out.items()]
     average = sum(points for _, points in out.values()) / len(out)
     return "\n\n".join(
         [
             f"Mean regret in points of accuracy, over {len(by_cell)} cells of {len(out)} data sets:",
             table(header, lines),
-            f"Chosen on all other data sets, and the mean regret on the one left out: {choices}. "
-            f"Mean: {average:.1f} points.",
+            f"With each data set left out in turn, the mean regret on it is {average:.1f} points:",
+            table(("data set left out", "best choice on the others", "its regret on the one left out"), left_out),
         ]
     )
 
