@@ -96,7 +96,10 @@ def _options(parameters: Iterable[inspect.Parameter]) -> str:
     for parameter in parameters:
         declaration = _declaration(parameter)
         value = declaration.metavar or {bool: "", int: "N", float: "X"}.get(_value_type(parameter), "TEXT")
-        default = "" if parameter.default in (None, False, "") else f"`{parameter.default}`"
+        if parameter.default is parameter.empty:
+            default = "required"
+        else:
+            default = "" if parameter.default in (None, False, "") else f"`{parameter.default}`"
         # Inside Annotated, Typer stores the first flag as the default.
         flags = ", ".join([declaration.default, *declaration.param_decls])
         rows.append((f"`{flags}{f' {value}' if value else ''}`", _help(parameter), default))

@@ -94,8 +94,8 @@ def command(
         typer.Option(
             "--labels",
             metavar="FILE",
-            help="Labels from annotators: a .csv, an export of Label Studio or CVAT, or a folder per class; repeat it "
-            "for a file of each annotator.",
+            help="Labels from annotators: a .csv, an export of Label Studio or CVAT, or a folder per class; repeat "
+            "the option for each annotator.",
             rich_help_panel=LABELING,
         ),
     ] = None,

@@ -25,7 +25,7 @@ SuiteName = Annotated[
     typer.Option(
         "--suite",
         metavar="NAME|FILE.toml",
-        help="What is compared: quick, laptop, grid, or a file of your own.",
+        help="Suite: quick, laptop, grid, or your own file.",
         autocompletion=completion.suites,
     ),
 ]
@@ -36,12 +36,12 @@ AddedStrategies = Annotated[
     typer.Option(
         "--add",
         metavar="./mine.py:mine",
-        help="Also compare a strategy of your own, or another of `initpools list strategies`; repeatable.",
+        help="Also compare your own strategy, or another of `initpools list strategies`; repeatable.",
         autocompletion=completion.strategy,
     ),
 ]
 Folder = Annotated[
-    Path, typer.Option("--dir", metavar="DIR", help="Folder of the results: the -o of `initpools bench`.")
+    Path, typer.Option("--dir", metavar="DIR", help="Folder of the results, as in -o of `initpools bench`.")
 ]
 
 

@@ -16,7 +16,9 @@ def command(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list what is left.")] = False,
     unfinished: Annotated[
         bool,
-        typer.Option("--unfinished", help="Clean unfinished steps, too, which the same commands would continue."),
+        typer.Option(
+            "--unfinished", help="Also clean unfinished steps; their commands then start again instead of continuing."
+        ),
     ] = False,
 ) -> None:
     """Remove what interrupted commands left in the run and in the caches; results and labels are kept."""

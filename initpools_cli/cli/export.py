@@ -26,7 +26,7 @@ def command(
         ),
     ],
     output: Annotated[
-        Path, typer.Option("-o", "--output", metavar="PATH", help="File or folder to write, as the format has it.")
+        Path, typer.Option("-o", "--output", metavar="PATH", help="File or folder to write, depending on the format.")
     ],
     extra: Annotated[
         str,
@@ -47,15 +47,16 @@ def command(
         typer.Option(
             "--val",
             metavar="SHARE",
-            help="Share of the labels of each class for validation, in (0, 1): a column split.",
+            help="Share of the labels of each class for validation, in (0, 1); adds a column split.",
         ),
     ] = None,
     images: Annotated[
-        Path | None, typer.Option("--images", metavar="DIR", help="Also write copies of the images, and point to them.")
+        Path | None,
+        typer.Option("--images", metavar="DIR", help="Also write copies of the images to DIR, and refer to them."),
     ] = None,
     image_url: ImageUrl = "",
     dataset_labels: Annotated[
-        bool, typer.Option("--dataset-labels", help="Export the labels that the data set has itself.")
+        bool, typer.Option("--dataset-labels", help="Export the labels of the data set instead of those of the run.")
     ] = False,
 ) -> None:
     """Write the labels of the run for other programs: tables, folders per class, files of annotation tools."""

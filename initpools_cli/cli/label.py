@@ -46,7 +46,9 @@ def command(
     ] = None,
     annotator: Annotated[
         str,
-        typer.Option("--annotator", metavar="NAME", help="Who labels; each annotator writes a file of their own."),
+        typer.Option(
+            "--annotator", metavar="NAME", help="Name of the person who labels; each annotator has their own file."
+        ),
     ] = "",
     part: Annotated[
         str | None,
@@ -64,25 +66,25 @@ def command(
         bool, typer.Option("--review", help="Open the labels that the newest round finds doubtful, to correct them.")
     ] = False,
     no_suggestions: Annotated[
-        bool, typer.Option("--no-suggestions", help="Do not show what the newest round predicts.")
+        bool, typer.Option("--no-suggestions", help="Do not show the classes that the newest round predicts.")
     ] = False,
     rename: Annotated[
         list[str] | None,
-        typer.Option("--rename", metavar="OLD=NEW", help="Rename a class everywhere, and end; can be repeated."),
+        typer.Option("--rename", metavar="OLD=NEW", help="Rename a class everywhere, then exit; repeatable."),
     ] = None,
     merge: Annotated[
         list[str] | None,
-        typer.Option("--merge", metavar="A,B=C", help="Merge classes into one, which may be new, and end."),
+        typer.Option("--merge", metavar="A,B=C", help="Merge classes into one, which may be new, then exit."),
     ] = None,
     split: Annotated[
         list[str] | None,
-        typer.Option("--split", metavar="A=B,C", help="Split a class: its images have to be labeled again. Then end."),
+        typer.Option("--split", metavar="A=B,C", help="Split a class, then exit; its images have to be labeled again."),
     ] = None,
     port: Annotated[
-        int, typer.Option("--port", metavar="N", min=0, max=65535, help="Port of the page; 0: any that is free.")
+        int, typer.Option("--port", metavar="N", min=0, max=65535, help="Port of the page; 0: any free port.")
     ] = 0,
     no_browser: Annotated[
-        bool, typer.Option("--no-browser", help="Print the address of the page and do not open it.")
+        bool, typer.Option("--no-browser", help="Print the address of the page without opening it.")
     ] = False,
 ) -> str:
     """Label a batch in the browser, with one key per image; every label is saved at once. Ctrl-C ends it."""

@@ -33,7 +33,7 @@ def command(
         typer.Argument(
             metavar="[KIND]",
             help="datasets, pretexts, scores, strategies, learners, networks, plots, exports or backbones; default: "
-            "show how many there are of each.",
+            "the number of each.",
             autocompletion=completion.kind,
         ),
     ] = "",

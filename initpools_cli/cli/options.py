@@ -85,7 +85,7 @@ class Common:
     ] = None
     seed: Annotated[
         int | None,
-        typer.Option("--seed", metavar="N", help="Seed of everything random; default: the run's.", rich_help_panel=RUN),
+        typer.Option("--seed", metavar="N", help="Random seed; default: that of the run.", rich_help_panel=RUN),
     ] = None
     device: Annotated[
         str | None, typer.Option("--device", metavar="NAME", help="auto, cpu, cuda or mps.", rich_help_panel=RUN)
@@ -100,7 +100,9 @@ class Common:
     quiet: Annotated[
         bool, typer.Option("--quiet", "-q", help="Print only results and warnings.", rich_help_panel=OUTPUT)
     ] = False
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Print details too.", rich_help_panel=OUTPUT)] = False
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Also print details.", rich_help_panel=OUTPUT)] = (
+        False
+    )
 
     def __post_init__(self) -> None:
         """Begin without a run."""
@@ -436,7 +438,7 @@ QuerySet = Annotated[
     typer.Option(
         "--query-set",
         metavar="FILE",
-        help="Images that picks should be like, for `similar`: .npy of indices or bool, .csv with a column index or "
+        help="Choose images similar to these, for `similar`: .npy of indices or bool, .csv with a column index or "
         "path, or .npy of embeddings (q, d) of other images.",
         rich_help_panel=FILES,
     ),
@@ -456,8 +458,8 @@ GroupsOrPicks = Annotated[
         "--groups",
         metavar="FILE.csv|REGEX",
         help="Images that belong together, such as those of one patient or video: .csv with columns path, id or index, "
-        "and group; or a regular expression with one (group), searched in paths. For STRATEGY@groups, "
-        "--set per_group=K and statistics; a new run also keeps groups on one side of its splits.",
+        "and group; or a regular expression with one (group), searched in paths. Used by STRATEGY@groups, "
+        "--set per_group=K and statistics. Splits that a new run draws keep groups whole.",
         rich_help_panel=FILES,
     ),
 ]
@@ -466,7 +468,7 @@ Ids = Annotated[
     typer.Option(
         "--ids",
         metavar="FILE",
-        help="Names of the rows of --embeddings, where there is no run: .csv with a column id, path or index, .npy, or "
+        help="Names of the rows of --embeddings, without a run: .csv with a column id, path or index, .npy, or "
         "one per line. Other files may then name images by them.",
         rich_help_panel=FILES,
     ),
@@ -477,8 +479,8 @@ Groups = Annotated[
         "--groups",
         metavar="FILE.csv|REGEX",
         help="Images that belong together, such as those of one patient or video, for a new run: .csv with columns "
-        "path or index, and group; or a regular expression with one (group), searched in paths. No split drawn by "
-        "initpools divides a group.",
+        "path or index, and group; or a regular expression with one (group), searched in paths. Splits that "
+        "initpools draws keep groups whole.",
         rich_help_panel=RUN,
     ),
 ]
@@ -515,8 +517,8 @@ Audit = Annotated[
         "--audit",
         metavar="10%|N",
         help="Also draw images at random from all without a label, to measure the accuracy without bias: a share of "
-        "--budget (rounded, at least 1) or a number. They are added to --budget and mixed in; the column 'origin' "
-        "marks them.",
+        "--budget (rounded, at least 1) or a number. They are added to --budget, mixed into the batch, and marked in "
+        "its column 'origin'.",
     ),
 ]
 ImageUrl = Annotated[
@@ -533,8 +535,8 @@ Download = Annotated[
     typer.Option(
         "--download",
         envvar="INITPOOLS_DOWNLOAD",
-        help="Download the weights of a published backbone that are not on this machine; on a terminal, the default "
-        "is to ask.",
+        help="Download missing weights of a published backbone without asking. Default: ask on a terminal, otherwise "
+        "say where to get them.",
     ),
 ]
 

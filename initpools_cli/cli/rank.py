@@ -49,7 +49,7 @@ def command(
         typer.Option(
             "--reference",
             metavar="val|test|labeled|FILE",
-            help="Labels to train the reference classifier on; default: val if there is one, else test (which leaks).",
+            help="Labels to train the reference classifier on; default: val if there is one, else test, which leaks.",
         ),
     ] = None,
     depth: Annotated[
@@ -57,9 +57,9 @@ def command(
         typer.Option(
             "--depth",
             metavar="N|all",
-            help="How many images the strategy orders itself; the others follow by score (kcenter: by distance to the "
-            "nearest of them), then by index. Default: all, or 1,000 for strategies whose larger pools do not begin "
-            "with the smaller ones, or 10,000 where kcenter would take long.",
+            help="Number of images that the strategy orders; the others follow by score (kcenter: by distance to the "
+            "nearest ordered image), then by index. Default: all, but 1,000 for strategies whose larger pools do not "
+            "begin with the smaller ones, and 10,000 if kcenter would take long.",
         ),
     ] = None,
     all_rows: Annotated[

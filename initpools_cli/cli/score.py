@@ -39,11 +39,12 @@ def command(
             "-o",
             "--output",
             metavar="FILE",
-            help="Also write the scores to this file, .npy; of `duplicate` also .csv: groups of near-duplicates.",
+            help="Also write the scores to this .npy file; for `duplicate`, .csv writes the groups of near-duplicates.",
         ),
     ] = None,
     source: Annotated[
-        str, typer.Option("--from", metavar="SOURCE", help="Which pretrain or embeddings; default: the newest.")
+        str,
+        typer.Option("--from", metavar="SOURCE", help="Pretrained encoder or embeddings to use; default: the newest."),
     ] = "",
     download: Download = None,
     embeddings: Embeddings = None,

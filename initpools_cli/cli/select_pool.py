@@ -60,8 +60,8 @@ def command(
         typer.Option(
             "--partitions",
             metavar="P",
-            help="Choose the budget from each of P random partitions, then the budget from these: faster, and in less "
-            "memory, for strategies that compare all pairs of images.",
+            help="Choose the budget from each of P random partitions, then from all of these picks: faster, and in "
+            "less memory, for strategies that compare all pairs of images.",
         ),
     ] = None,
     output: Annotated[
