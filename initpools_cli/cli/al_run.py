@@ -168,7 +168,7 @@ def command(
     export: Export = None,
     image_url: ImageUrl = "",
 ) -> None:
-    """Simulate active learning over seeds and compare strategies; or, with --labels, do a round of labeling."""
+    """Compare strategies in simulated active learning; or, with --labels, train on labels and choose the next batch."""
     from initpools_cli.cli.al_run_labels import RoundRequest, run_round
     from initpools_cli.core.errors import UserError
     from initpools_cli.sweeps.long_tail import long_tail_notes

@@ -61,7 +61,7 @@ def command(
         ),
     ] = OUT,
 ) -> str:
-    """Compare strategies on the data sets of a suite, resuming where it stopped, and write one table of all results."""
+    """Compare strategies on the data sets of a suite in one table; continues where it was interrupted."""
     if context.invoked_subcommand is not None:
         return ""
     from initpools_cli.bench.jobs import refuse_added
