@@ -10,7 +10,7 @@ from parts.text import percent, span, table
 
 METHODS = {
     "wilson": "Wilson's, of all labels",
-    "wilson-60": "**Wilson's, of 60 % as many images: the one that is printed**",
+    "wilson-60": "**Wilson's, of 60 % as many images (printed)**",
     "wilson-random": "Wilson's, of all labels, folds without equal shares of the classes",
     "nested": "nested cross-validation (Bates, Hastie & Tibshirani 2021), 10 repetitions",
     "nested-wilson": "Wilson's around the nested estimate, with its standard error",
@@ -99,8 +99,8 @@ def audit() -> str:
             )
         )
     header = (
-        "query", "labels", "audit images", "loops", "coverage", "width", "error", "coverage of cross-validation",
-        "its error", "error of the mean confidence",
+        "query", "labels", "audit images", "loops", "coverage", "width", "error", "cross-validation: coverage",
+        "cross-validation: error", "mean confidence: error",
     )  # fmt: skip
     return table(header, lines)
 

@@ -32,9 +32,9 @@ def false_verdicts() -> str:
     worst = max(rows, key=lambda row: float(row["size"]))
     wrong = float(worst["false_worse"]) / float(worst["size"])
     sentence = (
-        f"The most are false with {worst['differences']} differences and {worst['seeds']} seeds: "
-        f"{_percent(worst['size'])}, of which {100 * wrong:.0f} % have the sign of the usual small difference, against "
-        f"that of the rare large one. Standard errors of 5 %: {_errors(rows)}."
+        f"The largest share of false verdicts is {_percent(worst['size'])}, with {worst['differences']} differences "
+        f"and {worst['seeds']} seeds. Of these, {100 * wrong:.0f} % have the sign of the usual small difference, "
+        f"not that of the rare large one. The standard error of a share of 5 % is {_errors(rows)}."
     )
     return table(("differences (skewness)", "", *(f"{count} seeds" for count in seeds)), lines) + "\n\n" + sentence
 
@@ -59,7 +59,7 @@ def test_split_coverage() -> str:
         (
             row["test_images"],
             row["seeds"],
-            "yes" if float(row["spread"]) else "no",
+            "each its own" if float(row["spread"]) else "the same",
             _percent(row["seeds_only"]),
             _percent(row["measured"]),
             f"{float(row['wider']):.2f}",
@@ -69,7 +69,8 @@ def test_split_coverage() -> str:
         for row in read_results("test-split-coverage")
     ]
     header = (
-        "test images", "seeds", "right on other images", "over seeds", "and images", "width", "bound", "width",
+        "test images", "seeds", "easy images", "coverage over seeds", "over seeds and images",
+        "relative width", "with the upper bound", "relative width",
     )  # fmt: skip
     return table(header, lines)
 
