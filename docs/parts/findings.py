@@ -228,7 +228,10 @@ def rare_recall(encoder: str) -> str:
             by_run = values("labels_until_seen", run=_runs(LONG_TAIL[encoder]), **where, init=pool)
             row.append(_median(pd.concat(by_run)) if by_run else NOT_RUN)
         lines.append(row)
-    header = ("pool", "rare recall, 140 labels", "1,400 labels", "labels, then `random`", "labels, then `margin`")
+    header = (
+        "pool", "rare recall, 140 labels", "rare recall, 1,400 labels", "labels with `random` rounds",
+        "labels with `margin` rounds",
+    )  # fmt: skip
     return table(header, lines)
 
 
