@@ -25,7 +25,7 @@ def claims() -> str:
         ours = [_ours(row) for key in claim["ours"] for row in rows if _key(row) == key]
         cells = (f"`{claim['method']}`", claim["published"], claim["source"], "; ".join(ours) or "–", claim["verdict"])
         lines.append(cells)
-    return table(("method", "published", "source", "ours", "same, or why not"), lines)
+    return table(("method", "published", "source", "ours", "the same?"), lines)
 
 
 def picks() -> str:
@@ -59,7 +59,7 @@ def _objective(row: Mapping[str, str]) -> str:
 
 def _overlap(row: Mapping[str, str]) -> str:
     both, theirs, ours = _percents(row)
-    return f"equal picks with different seeds: {both}; of theirs with theirs {theirs}, of ours with ours {ours}"
+    return f"{both} of the picks are equal with different seeds; two seeds of theirs {theirs}, two seeds of ours {ours}"
 
 
 def _accuracy(row: Mapping[str, str]) -> str:
@@ -69,7 +69,7 @@ def _accuracy(row: Mapping[str, str]) -> str:
 
 def _choices(row: Mapping[str, str]) -> str:
     both, theirs = _percents(row)
-    return f"{both} of the choices are equal; of theirs with two seeds {theirs}"
+    return f"{both} of the choices are equal; two seeds of theirs {theirs}"
 
 
 #: How each kind of agreement is said.
