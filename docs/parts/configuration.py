@@ -24,7 +24,7 @@ def configuration() -> str:
         ]
         parts.append(f"## [{name}]\n\n{inspect.getdoc(model)}\n\n{table(('key', 'type', 'default', 'meaning'), rows)}")
         if "params" in fields:
-            parts.append(f"`[{name}.params]` holds the knobs of the method; [methods.md](methods.md) lists them.")
+            parts.append(f"`[{name}.params]` has the knobs of the method, which [methods.md](methods.md) lists.")
     return "\n\n".join(parts)
 
 

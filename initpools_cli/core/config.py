@@ -36,8 +36,8 @@ Audit = Annotated[
     str,
     BeforeValidator(audit_setting),
     Field(
-        description="images drawn at random from all without a label, added to the budget and mixed in: a share of the "
-        "budget such as 10%, rounded, at least 1; or a number; empty: none",
+        description="images drawn at random from all without a label, in addition to the budget and mixed into the "
+        "batch: a number, or a share of the budget such as 10% (rounded, at least 1); empty: none",
         json_schema_extra=ADDED,
     ),
 ]
@@ -89,7 +89,7 @@ class RunTable(Table):
     seed: Annotated[int, Field(ge=0, lt=2**63, description="root seed of all random numbers")] = 0
     device: Annotated[
         Literal["auto", "cpu", "cuda", "mps"],
-        Field(description="auto: a GPU if there is one; distances use a GPU only if it is named"),
+        Field(description="auto: a GPU if there is one; distances are computed on a GPU only with cuda"),
     ] = "auto"
     threads: Annotated[
         int, Field(ge=0, le=4096, description="processor threads, at most 8 for each core; 0: one for each core")
@@ -120,7 +120,8 @@ class DatasetTable(Table):
     test: Annotated[float, Field(gt=0, lt=1, description="share held out as test split if there is none")] = 0.2
     imbalance: Annotated[Literal["none", "exp", "step"], Field(description="kind of long tail")] = "none"
     ratio: Annotated[
-        float, Field(gt=0, le=1, description="size of the smallest class over the largest, in a long tail")
+        float,
+        Field(gt=0, le=1, description="of a long tail: size of the smallest class divided by that of the largest"),
     ] = 0.01
     labels: Annotated[
         str,
@@ -175,8 +176,8 @@ class DatasetTable(Table):
     multilabel: Annotated[
         bool,
         Field(
-            description="whether images can have several labels, such as `cat|dog`; an .npz file with a column of 0 "
-            "and 1 per class and a column `labels` of a table say so themselves",
+            description="whether images can have several labels, such as `cat|dog`; recognized without this setting "
+            "if an .npz file has a column of 0 and 1 per class, or a table has a column `labels`",
             json_schema_extra=ADDED,
         ),
     ] = False
@@ -234,8 +235,8 @@ class EmbedTable(Table):
         Field(
             gt=0,
             le=1,
-            description="with patches: keep the fewest that have this share of the class token's attention in a vision "
-            "transformer, and write zeros for the others; the paper of `freesel` has 0.5; 1: keep all",
+            description="with patches of a vision transformer: keep the smallest set that has this share of the class "
+            "token's attention, and write zeros for the others; the paper of `freesel` has 0.5; 1: keep all",
             json_schema_extra=ADDED,
         ),
     ] = 1.0
@@ -282,8 +283,8 @@ class SelectTable(Table):
     balance: Annotated[
         Literal["none", "kmeans", "clusters", "groups"],
         Field(
-            description="spread the picks of a strategy without a suffix such as `@kmeans` over k-means clusters of "
-            "the embeddings, over the clusters of a file, or over groups; not in `al-run`"
+            description="spread the picks over k-means clusters of the embeddings, over the clusters of a file, or "
+            "over groups; for strategies without a suffix such as `@kmeans`; not in `al-run`"
         ),
     ] = "none"
     n_clusters: Annotated[
@@ -301,16 +302,16 @@ class SelectTable(Table):
     index: Annotated[
         Literal["exact", "ivf"],
         Field(
-            description="search for nearest neighbors: exact, or approximate by an inverted file (ivf), which sets the "
-            "knob `probes` of a score or strategy that has it to 16; see [scale-out.md](scale-out.md)",
+            description="search for nearest neighbors; ivf: approximate, by an inverted file, the same as the knob "
+            "`probes` = 16; see [scale-out.md](scale-out.md#neighbors-among-very-many-images)",
             json_schema_extra=ADDED,
         ),
     ] = "exact"
     copies: Annotated[
         Literal["last", "any"],
         Field(
-            description="order of images whose embeddings equal those of another image: last takes all but one of them "
-            "(or all, if one is labeled) after every other image, any treats them like other images",
+            description="images with equal embeddings; last: the first of them (or a labeled one) counts as the "
+            "original, and the others are chosen only when no original is left; any: all are treated alike",
             json_schema_extra=ADDED,
         ),
     ] = "last"
@@ -330,16 +331,16 @@ class SelectTable(Table):
         Field(
             ge=0,
             le=1,
-            description="leave out near-copies: images whose score `semdedup` exceeds 1 minus this number, such as "
-            "0.05; 0: none",
+            description="leave out near-copies, which are images whose score `semdedup` exceeds 1 minus this number, "
+            "such as 0.05; 0: leave out none",
             json_schema_extra=ADDED,
         ),
     ] = 0.0
     per_group: Annotated[
         Count,
         Field(
-            description="most images of one group, such as a patient, while other groups have images left; then as "
-            "many more of each; labeled images count; 0: no limit; see [groups.md](groups.md)",
+            description="largest number of images from one group, such as a patient, including labeled ones; once no "
+            "group has images left within this limit, as many more from each; 0: no limit; see [groups.md](groups.md)",
             json_schema_extra=ADDED,
         ),
     ] = 0
@@ -413,8 +414,8 @@ class AlTable(Table):
     annotators: Annotated[
         Literal["last", "majority", "strict"],
         Field(
-            description="with labels: which label of several annotators counts: the last, the one given most often, or "
-            "the one that all gave",
+            description="with `--labels`: which label counts if there are several annotators: the last, the one given "
+            "most often, or only one that all gave",
             json_schema_extra=ADDED,
         ),
     ] = "last"
@@ -424,14 +425,18 @@ class AlTable(Table):
         Field(
             ge=0,
             lt=1,
-            description="with labels: accuracy from which no next batch is chosen, by the audit labels; 0: never",
+            description="with `--labels`: choose no next batch once the audit labels show, with 95 % confidence, that "
+            "this accuracy is reached; 0: never",
             json_schema_extra=ADDED,
         ),
     ] = 0.0
     target: Annotated[
         float,
         Field(
-            gt=0, lt=1, description="with labels: accuracy whose number of labels is forecast", json_schema_extra=ADDED
+            gt=0,
+            lt=1,
+            description="with `--labels`: accuracy for which the number of labels is forecast",
+            json_schema_extra=ADDED,
         ),
     ] = 0.9
     params: Params = {}
@@ -449,9 +454,9 @@ class RankTable(Table):
         Count | Literal["all"],
         WrapValidator(depth_setting),
         Field(
-            description="images that the strategy orders, or all; the rest follow by its score, for `kcenter` by "
-            "distance to the nearest of them, then by index; 0: all, or 1,000 if a larger selection of the strategy "
-            "does not start with a smaller one, or 10,000 for `kcenter` if images² × dimensions exceed 10¹³",
+            description="how many images the strategy orders; the others follow by its score (for `kcenter`, by "
+            "distance to the nearest ordered image), then by index; 0: all, but 1,000 for strategies that are not "
+            "nested, and 10,000 for `kcenter` if images² × dimensions exceed 10¹³",
         ),
     ] = 0
     views: Annotated[Several, Field(description="random views of strategies that compare views")] = 20
@@ -460,7 +465,7 @@ class RankTable(Table):
     all_rows: Annotated[
         bool,
         Field(
-            description="whether the rows of train that are not ranked follow at the end, by ascending index",
+            description="whether rows of train that are not ranked are appended, by ascending index",
             json_schema_extra=ADDED,
         ),
     ] = False
