@@ -44,8 +44,8 @@ def judged() -> str:
     goal = f"The goal of {GOAL} seconds on the clock is"
     result = "met" if clock <= GOAL else f"not shown to be met: beside other work it took {number(clock)}"
     return (
-        f"To judge and draw the sweep (`compare`, `plot curves` and `plot report`) took {number(processor)} seconds of "
-        f"processor time. {goal} {result}."
+        f"Comparing and plotting the sweep (`compare`, `plot curves`, `plot report`) took {number(processor)} seconds "
+        f"of processor time. {goal} {result}."
     )
 
 
