@@ -43,7 +43,8 @@ def leaderboard() -> str:
                 number(row["pool_seconds"]),
             ]
         )
-    header = ["strategy", "better / unclear / worse", "difference (95 %)", *map(str, budgets), "regret", "seconds"]
+    labels = [f"{budget} labels" for budget in budgets]
+    header = ["strategy", "better / unclear / worse", "difference (95 %)", *labels, "regret", "seconds"]
     return table(header, body)
 
 
@@ -62,11 +63,14 @@ def summary() -> str:
 
 
 def not_run() -> str:
-    """List the strategies of which cells were not run, with the most frequent reason."""
+    """List the strategies of which cells were not run, by the most frequent reason."""
     rows = pd.read_csv(RESULTS / "leaderboard-not-run.csv")
     return table(
-        ["strategy", "cells not run", "most frequent reason"],
-        ([f"`{row.strategy}`", f"{row.cells:,}", row.reason] for row in rows.itertuples()),
+        ["most frequent reason", "strategies, with the cells not run"],
+        (
+            [reason, ", ".join(f"`{row.strategy}` ({row.cells:,})" for row in own.itertuples())]
+            for reason, own in rows.groupby("reason", sort=False)
+        ),
     )
 
 
@@ -75,10 +79,11 @@ def computed_on() -> str:
     rows = _rows("cpu", "version", "finished", "libraries", "seconds", "data", "sweep")
     rows = rows[rows["status"] == "ok"]
     hours = rows["seconds"].sum() / 3600
-    dates = sorted({rows["finished"].min()[:10], rows["finished"].max()[:10]})
+    first, last = rows["finished"].min()[:10], rows["finished"].max()[:10]
+    when = f"on {first}" if first == last else f"from {first} to {last}"
     cpus, versions = " and ".join(sorted(set(rows["cpu"]))), " and ".join(sorted(set(rows["version"])))
     return (
-        f"Computed from {' to '.join(dates)} with initpools {versions} on {cpus}, on one core for each sweep while "
+        f"Computed {when} with initpools {versions} on {cpus}, on one core for each sweep while "
         f"other jobs ran: {hours:.1f} hours of sweeps (`benchmarks/results/grid.parquet`)."
     )
 
