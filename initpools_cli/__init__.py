@@ -44,22 +44,24 @@ def register(
     check: Callable[[Mapping[str, Any], Mapping[str, Any]], None] | None = None,
     high: str = "",
 ) -> Callable[[F], F]:
-    """State what a strategy or score of yours is; a function without this decorator has the defaults.
+    """Describe a strategy or score of yours, as a decorator of its function.
+
+    It is optional: a function without it has the defaults.
 
     Parameters
     ----------
     paper : str
-        Where it is from.
+        Reference, such as ``"Doe 2026"``.
     nested : bool
-        Of a strategy: whether the picks for a larger budget begin with those for a smaller one.
+        For a strategy: whether the picks for a larger budget begin with those for a smaller one.
     cost : str
-        In n images, d dimensions and b budget, such as ``"n² d"``.
+        Number of operations for n images, d dimensions and budget b, such as ``"n² d"``.
     factor : float
-        How many multiply-adds of a matrix product take as long as one of the cost; with it, runtimes are estimated.
+        Time of one operation of `cost`, in multiply-adds of a matrix product. With it, runtimes are estimated.
     check : callable, optional
-        Of a strategy: given the arrays and the knobs, raises an error where they do not fit.
+        For a strategy: a function of the arrays and the knobs that raises an error if they do not fit.
     high : str
-        Of a score: what a high one says of an image.
+        For a score: what a high value says about an image.
 
     Examples
     --------
@@ -93,47 +95,54 @@ def select(
     Parameters
     ----------
     embeddings : (n, d) array, tensor, data frame, path, or None
-        One row per image; None for a strategy that does without. Of a data frame, its column of lists, or its numbered
-        columns. A path is what ``--embeddings`` takes: a file, also ``"feats.npz:NAME"``, a folder, or a pattern.
+        One row per image; None for a strategy that reads none. A data frame has a column of lists, or numbered
+        columns. A path is a file, also ``"feats.npz:NAME"``, a folder, or a pattern, as for ``--embeddings``.
     strategy : str or callable
-        A name of ``initpools list strategies``; of the scores among them, those that are made of embeddings. Or a
-        strategy of yours: a function, or ``"PATH.py:function"``. With a suffix its picks are spread over clusters:
-        ``typiclust@kmeans30``, ``random@clusters``.
+        A name of ``initpools list strategies``, but of the scores among them only those of embeddings; or a strategy
+        of yours, as a function or ``"PATH.py:function"``. A suffix spreads the picks over clusters:
+        ``"typiclust@kmeans30"``, ``"random@clusters"``.
     budget : int
-        How many images, ≥ 1.
+        Number of images to choose, ≥ 1.
     labeled : (m,) int or (n,) bool, optional
-        Images that have a label already.
+        Images that have a label already, as indices or as a mask. They are never chosen.
     exclude : (m,) int or (n,) bool, optional
-        Images not to be looked at.
+        Images to leave out, as indices or as a mask.
     seed : int
-        Decides everything that is drawn; ≥ 0.
+        Seed of all random draws, ≥ 0.
     device : {"cpu", "cuda"}
-        What multiplies blocks of rows.
+        Device that multiplies blocks of rows.
     knobs : mapping, optional
-        The strategy's own knobs, and those of the score it ranks by; ``initpools list strategies`` has them.
+        Knobs of the strategy, and of the score it ranks by, as in ``initpools list strategies``.
     **more
-        The same knobs as keywords; the settings ``normalize``, ``balance``, ``n_clusters``, ``sample``, ``copies``,
-        ``min_distance``, ``semdedup``, ``partitions`` and ``index`` of every strategy; and the other
-        arrays it reads, by name: ``scores``, ``probs``, ``view_probs``, ``mc_probs``, ``member_probs``, ``labels``,
-        ``patches``, ``clusters``, ``order``, and ``query_set``: embeddings (q, d), or indices or a mask of images,
-        which are then not chosen. Some names are both a knob and a setting or an array: ``balance`` of activeft,
-        ``clusters`` of prototypicality. Then an array is the array, a text the setting, and a number the knob; with
-        `knobs` given, the keyword is never the knob.
+        Any of these, by name:
+
+        - knobs, as in `knobs`;
+        - settings of every strategy: ``normalize``, ``balance``, ``n_clusters``, ``sample``, ``copies``,
+          ``min_distance``, ``semdedup``, ``partitions`` and ``index``;
+        - further arrays that the strategy reads: ``scores``, ``probs``, ``view_probs``, ``mc_probs``,
+          ``member_probs``, ``labels``, ``patches``, ``clusters``, ``order`` and ``query_set``. The last is an array of
+          embeddings (q, d), or indices or a mask of images, which are then not chosen.
+
+        Some names are both a knob and a setting or an array: ``balance`` of activeft, ``clusters`` of prototypicality.
+        Then an array is the array, a text is the setting, and a number is the knob. If `knobs` is passed, the keyword
+        is never the knob.
 
     Returns
     -------
     (budget,) int64
-        Distinct unlabeled images in order of choice; fewer where ``min_distance`` or ``semdedup`` leaves too few.
+        Indices of distinct unlabeled images, in order of choice; fewer if ``min_distance`` or ``semdedup`` leaves too
+        few.
 
     Raises
     ------
     initpools_cli.core.errors.UserError
-        What is wrong with what was given, and what to do.
+        If an argument is not valid. The message says what is wrong, and what to do.
 
     Warns
     -----
     UserWarning
-        Embeddings of length zero, with the rows; fewer images than asked for; probabilities that were rescaled.
+        If embeddings have length zero (with their rows), if fewer images than `budget` are chosen, or if probabilities
+        were rescaled.
 
     Examples
     --------
@@ -142,7 +151,7 @@ def select(
     >>> select(points, "kcenter", 2, normalize=False)
     array([1, 3])
 
-    One image of each given cluster, with a knob that has the name of a setting:
+    One image from each of two clusters, with a knob that has the name of a setting:
 
     >>> circle = [[1, 0], [1, 0.1], [0, 1], [0.1, 1]]
     >>> select(circle, "activeft", 2, knobs={"balance": 2.0}, balance="clusters", clusters=[0, 0, 1, 1])

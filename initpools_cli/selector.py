@@ -23,22 +23,22 @@ class PoolSelector(BaseEstimator):
     Parameters
     ----------
     strategy : str or callable
-        As `initpools_cli.select` takes it: a name of ``initpools list strategies``, or a strategy of yours.
+        A name of ``initpools list strategies``, or a strategy of yours, as for `initpools_cli.select`.
     budget : int
-        How many images, ≥ 1.
+        Number of images to choose, ≥ 1.
     seed : int
-        Decides everything that is drawn; ≥ 0.
+        Seed of all random draws, ≥ 0.
     params : mapping, optional
-        Further keywords of `initpools_cli.select`, but for `labeled` and `exclude`: the strategy's own knobs, settings
-        such as ``normalize``, and other arrays that it reads.
+        Other keywords of `initpools_cli.select`: knobs of the strategy, settings such as ``normalize``, and further
+        arrays that it reads. `fit` takes `labeled` and `exclude`.
 
     Attributes
     ----------
     indices_ : (budget,) int64
         Rows of the chosen images, in order of choice.
     scores_ : (budget,) float64
-        Their scores, in the same order; the column ``score`` of a pool. The order of choice, 0, 1, …, for a strategy
-        that has no scores.
+        Scores of the chosen images, in the same order, as in the column ``score`` of a pool. For a strategy without
+        scores: 0, 1, …, the order of choice.
     n_samples_ : int
         Number of images.
     n_features_in_ : int
@@ -82,9 +82,9 @@ class PoolSelector(BaseEstimator):
         y : object
             Ignored.
         labeled : (m,) int or (n,) bool, optional
-            Images that have a label already.
+            Images that have a label already, as indices or as a mask. They are never chosen.
         exclude : (m,) int or (n,) bool, optional
-            Images to be ignored.
+            Images to leave out, as indices or as a mask.
 
         Returns
         -------
@@ -94,9 +94,9 @@ class PoolSelector(BaseEstimator):
         Raises
         ------
         ValueError
-            `X` is not a matrix of finite numbers.
+            If `X` is not a matrix of finite numbers.
         initpools_cli.core.errors.UserError
-            A parameter is not valid, or the strategy can't choose among these rows.
+            If a parameter is not valid, or the strategy can't choose among these rows.
         """
         rows = validate_data(self, X, dtype=[np.float64, np.float32, np.float16])
         selection = select_arrays(

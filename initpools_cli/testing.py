@@ -35,25 +35,29 @@ Knobs = Mapping[str, Any]
 
 
 def check_strategy(strategy: str | Callable[..., Any], **knobs: Any) -> None:
-    """Run the contract tests on a strategy; a few hundred choices among at most 3,000 images.
+    """Check that a strategy keeps the contract of strategies, by a few hundred choices among at most 3,000 images.
 
-    It chooses exactly `budget` distinct images, none of them labeled or excluded; the same for the same seed and any
-    number of threads; with ``nested=True``, more images begin with fewer. It copes with copies, with one image, and
-    with a budget of all images, leaves its inputs as they were, and refuses NaN.
+    The strategy must
+
+    - choose exactly `budget` distinct images, none of them labeled or excluded;
+    - choose the same images for the same seed and any number of threads;
+    - with ``nested=True``, begin the picks for a larger budget with those for a smaller one;
+    - accept copies, a single image, and a budget of all images;
+    - leave its inputs unchanged, and refuse NaN.
 
     Parameters
     ----------
     strategy : str or callable
         A function, ``"PATH.py:function"``, or a name of ``initpools list strategies``.
     **knobs
-        Its knobs, where the defaults are slow.
+        Knobs of the strategy, for example to make it faster than with its defaults.
 
     Raises
     ------
     AssertionError
-        The first check that fails, with what was chosen.
+        If a check fails. The message has the first one, with the images that were chosen.
     UserError
-        There is no such strategy, or its signature is not that of a strategy.
+        If there is no such strategy, or the function does not have the signature of a strategy.
     """
     from initpools_cli.steps.strategy_name import parse_strategy
 
