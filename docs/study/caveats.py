@@ -32,14 +32,14 @@ def limits(study: Study) -> list[str]:
     image = conjoined(f"{100 / count:.2g} points on {name}" for name, count in tests.items() if count)
     widths = " ".join(_width(study, each) for each in study.settings)
     points = [
-        f"*Other encoders.* Learners, and first pools that read embeddings, use {encoders}; those that were "
-        "trained on the data sets were trained once. Another network, or another length or seed of pretraining, may "
-        "give other results.",
+        f"*Other encoders.* Learners, and first pools that read embeddings, use {encoders}. Encoders that "
+        "were trained on the data sets were trained once. Another network, or another length or seed of pretraining, "
+        "may give other results.",
         "*Other test images.* Seeds vary the candidates and all random draws. The test split is fixed, and the "
         f"intervals do not account for it. One test image is {image}.",
         "*Other data.* The candidates of different seeds overlap, so the intervals apply to this data set only.",
-        f"*Equality.* Not distinguishable does not mean equal. {widths}",
-        f"*Freedom from false alarms.* Each sweep is corrected separately. If there were no difference at all, up to "
+        f"*That first pools are equal.* Not distinguishable does not mean equal. {widths}",
+        f"*That every verdict is right.* Each sweep is corrected separately. If there were no difference at all, up to "
         f"{alarms:.1f} of the {len(study.sweeps)} sweeps would still be expected to report one. Intervals, labels "
         "needed and correlations are not corrected.",
         "*The best possible result of each method.* All methods use their defaults; nothing was tuned."
@@ -93,7 +93,7 @@ def provenance(study: Study) -> list[str]:
         "## How it was made",
         f"Computed with `make laptop-study`; this page was written by `docs/results.py`, on {here['cpu']} with "
         f"{here['cores']} cores, Python {here['python']}, {', '.join(_libraries())}. All steps together took "
-        f"{seconds(steps['duration'].sum())}, on a machine that also ran other jobs; for a step that was interrupted "
+        f"{seconds(steps['duration'].sum())}, on a machine that also ran other jobs. For a step that was interrupted "
         "and resumed, only the last part counts.",
         table(("run", *kinds, "all"), sums),
         f"<details>\n<summary>Every step</summary>\n\n{table(columns, rows[columns].to_numpy())}\n\n</details>",

@@ -115,8 +115,8 @@ def _pictures(sweeps: list[Sweep]) -> str:
         for sweep in sweeps
     ]
     reading = (
-        f"Learning curves, one figure per size of first pool. Black: {AGAINST}, with its 95 % band; in color: "
-        f"distinguishable from {AGAINST} by the mean over the curve; thin and gray: not distinguishable."
+        f"Learning curves, one figure per size of first pool. Black: {AGAINST}, with its 95 % band. In color: first "
+        f"pools whose mean over the curve is distinguishable from {AGAINST}. Thin and gray: the others."
     )
     return "\n\n".join([reading, *images])
 
@@ -152,10 +152,10 @@ def _needed(rows: pd.DataFrame) -> str:
         ]
         more = [f"{len(surely) - SHOWN} more"] if len(surely) > SHOWN else []
         lines.append(
-            f"- {end} labels: {len(sooner)} of {len(of)} curves need fewer and {len(never)} never get there. With the "
-            f"whole 95 % interval below: {conjoined([*examples, *more]) or 'none'}."
+            f"- {end} labels: {len(sooner)} of {len(of)} curves reach it with fewer, {len(never)} of {len(of)} never. "
+            f"With fewer over the whole 95 % interval: {conjoined([*examples, *more]) or 'none'}."
         )
     return (
-        f"Labels at which a mean curve reaches the final accuracy of {AGAINST} with the same query (where curves are "
-        "flat, a small difference in accuracy takes many labels; the intervals are not corrected for their number):\n\n"
+        f"Labels at which a mean curve reaches the final accuracy of {AGAINST} with the same query. Where curves are "
+        "flat, a small difference in accuracy takes many labels. The intervals are not corrected for their number.\n\n"
     ) + "\n".join(lines)

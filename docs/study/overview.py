@@ -35,17 +35,21 @@ def question(study: Study) -> list[str]:
         rows.append((setting, summaries[learner], queries, *numbers, len(tables)))
     missing = conjoined(f"`{name}`" for name in study.missing)
     growth = (
-        "Where queries are listed, each pool then grew in rounds, by each query. "
+        ["*Later rounds*: where queries are listed, each pool then grew in rounds, by each query."]
         if any(sweep.table["rounds"] for sweep in study.sweeps)
-        else ""
+        else []
     )
+    facts = [
+        f"*Data sets*: {conjoined(sweep.data for sweep in study.sweeps)}.",
+        f"*First pools*: {conjoined(sizes)} labels, chosen by {conjoined(inits)} ([descriptions](methods.md)), and "
+        f"compared with `{AGAINST}` at the same seeds.",
+        *growth,
+        "*Accuracy*: on the test split.",
+    ]
     return [
-        "For readers who ask: does a first pool that is chosen without labels beat a random one, at which budgets, "
-        "and does the gain last?",
-        f"On {conjoined(sweep.data for sweep in study.sweeps)}, first pools of {conjoined(sizes)} labels were chosen "
-        f"by {conjoined(inits)} ([descriptions](methods.md)), and compared with `{AGAINST}` at the same seeds. "
-        + growth
-        + "Accuracy is measured on the test split.",
+        "For readers who want to know whether a first pool that is chosen without labels is better than a random one, "
+        "with how many labels, and whether the gain lasts.",
+        "\n".join(f"- {each}" for each in facts),
         table(("learner and encoder", "what it is", "queries", "rounds", "seeds", "sweeps finished"), rows),
         f"Not finished, and not on this page: {missing}." if missing else "",
         *_setups(study),

@@ -34,10 +34,10 @@ def radii(study: Study) -> list[str]:
         lines.append((data, *cells, _difference(own[data]) if data in own else ""))
     return [
         f"## {STRATEGY} by radius",
-        f"The result of `{STRATEGY}` depends on its radius `delta`. Accuracy with a first pool of {size} labels minus "
-        f"that of {AGAINST}, in points with the 95 % interval, by radius (embeddings of length 1) and with the radius "
-        "of its own rule; learner linear on the default backbone. The radius that is best here can't be known before "
-        "the images are labeled.",
+        f"The result of `{STRATEGY}` depends on its radius `delta`. The table has the difference in accuracy from "
+        f"{AGAINST} with a first pool of {size} labels, in points with the 95 % interval: for several radii "
+        f"(embeddings of length 1), and for the radius that `{STRATEGY}` sets by its own rule. The learner is linear, "
+        "on the default backbone. Which radius is best can't be known before the images are labeled.",
         table(("data set", *deltas, "own rule"), lines),
     ]
 

@@ -27,11 +27,12 @@ def later(study: Study) -> list[str]:
             lines.append((data, size, last, *(cells.get(query, "") for query in queries)))
         above, below = int((within["pearson_low"] > 0).sum()), int((within["pearson_high"] < 0).sum())
         parts += [
-            f"**{setting}.** Between first pools (means over seeds): Spearman's correlation, with its 95 % interval, "
-            "between accuracy with the first pool and accuracy at the last round.",
+            f"**{setting}.** Spearman's correlation between accuracy with the first pool and accuracy at the last "
+            "round, over first pools (means over seeds), with its 95 % interval:",
             table(("data set", "first labels", "last labels", *queries), lines),
-            f"Within a first pool, over its seeds: the median of Pearson's {len(within)} correlations is "
-            f"{within['pearson'].median():+.2f}; the 95 % interval is above 0 in {above} and below it in {below}."
+            f"Pearson's correlation within one first pool, over its seeds: the median of {len(within)} is "
+            f"{within['pearson'].median():+.2f}. The 95 % interval is above 0 in {above} of them, "
+            f"and below 0 in {below}."
             if len(within)
             else "",
         ]
@@ -67,7 +68,7 @@ def over_data_sets(study: Study) -> list[str]:
         family = conjoined(sorted({row.family for row in tests}))
         parts += [
             f"**{setting}.** Mean ranks by accuracy with the first pool alone; 1 is the best. p is that of Friedman's "
-            f"test by permutation, after Holm's correction over the {family} tests of a size. By Nemenyi's test, two "
+            f"test by permutation, after Holm's correction over the tests of a size ({family}). By Nemenyi's test, two "
             "first pools differ if their mean ranks differ by more than the critical difference"
             + (", which is impossible with so few data sets." if beyond else "."),
             table(("first pool", *(f"{sizes[name]} labels" for name in starts)), lines),
