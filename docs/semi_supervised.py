@@ -43,32 +43,37 @@ def page(results: Results) -> str:
     parts = [
         "# First pools and semi-supervised learners",
         "<!-- Written by docs/semi_supervised.py: changes made here will be lost. -->",
-        "For readers who ask: does a chosen first pool still help when the learner also reads the images without a "
-        "label, and do such learners need another first pool?",
-        f"First pools of {conjoined(sorted(results.names('labels')))} labels were chosen by {inits} "
-        f"([descriptions](methods.md)) and compared with `{AGAINST}` at the same {conjoined(results.names('seeds'))} "
-        "seeds. A semi-supervised learner gets all images that may be labeled at a seed, and the labels of the first "
-        "pool; it never sees a test image, and accuracy is measured on the test split. Labels read without being "
-        f"bought: {rows['leaks'].sum()}.",
+        "For readers who also train on images without a label. The page shows whether a chosen first pool still helps "
+        "such a semi-supervised learner, and whether it needs another first pool.",
+        f"- *First pools*: {conjoined(sorted(results.names('labels')))} labels, chosen by {inits} "
+        f"([descriptions](methods.md)), and compared with `{AGAINST}` at the same {conjoined(results.names('seeds'))} "
+        "seeds.\n"
+        "- *Semi-supervised learners* get the labels of the first pool, and all images that may be labeled at a seed. "
+        f"They never get a test image. Labels read without being bought: {rows['leaks'].sum()}.\n"
+        "- *Settings*: the defaults of all learners. Those of the semi-supervised ones were chosen on other data "
+        "sets.\n"
+        "- *Accuracy*: on the test split.",
         *([f"Not finished, and not on this page: {'; '.join(missing)}."] if (missing := results.missing()) else []),
-        f"In all tables: {LEGEND} All learners have their defaults; those of the semi-supervised ones were chosen on "
-        "other data sets.",
+        f"In all tables: {LEGEND}",
         "## Is a chosen first pool better than a random one?",
         "First pools that are better than random at least once and never worse:",
         "\n".join(
             f"- with `{learner}`: {conjoined(never_worse(own)) or 'none'}"
             for learner, own in verdicts.groupby("learner", sort=False)
         ),
-        "Every first pool against random, by learner; then by first pool.",
+        "Every first pool compared with random, by learner:",
         tally(verdicts, "learner"),
-        *(f"With `{learner}`:\n\n{tally(own, 'init')}" for learner, own in verdicts.groupby("learner", sort=False)),
+        *(
+            f"By first pool, with `{learner}`:\n\n{tally(own, 'init')}"
+            for learner, own in verdicts.groupby("learner", sort=False)
+        ),
         "## Does the gain over random change?",
-        f"The gain over random under a semi-supervised learner minus that under its supervised counterpart ({pairs}): "
-        "below 0, a chosen pool is worth less once the images without a label are used.",
+        "The gain over random with a semi-supervised learner minus the gain with its supervised counterpart. Below 0, "
+        f"a chosen pool helps less when images without a label are used. Counterparts: {pairs}.",
         tally(changes, "learner", ("larger", "smaller")),
         tally(changes, "init", ("larger", "smaller")),
         "## Is the semi-supervised learner better on the same pool?",
-        f"The accuracy of {pairs} compared on the same pools.",
+        f"Accuracy of {pairs}, compared on the same pools:",
         tally(gains, "learner"),
         *(
             f"`{learner}`, by number of labels:\n\n{tally(own, 'labels')}"
@@ -96,14 +101,16 @@ def _limits(results: Results) -> list[str]:
     few = [sweep for sweep in results.sweeps() if results.has(*sweep, "flexmatch", AGAINST)]
     flexmatch = (
         f"`flexmatch` was run on {conjoined(f'{data} with {labels} labels' for data, _, labels in few)} only, "
-        "with the training of its defaults, which is far shorter than that of the paper. "
+        "with its default training, which is far shorter than that of the paper."
         if few
-        else "`flexmatch` has not been compared yet; its sweep is `configs/semi-supervised/flexmatch.toml`. "
+        else "`flexmatch` has not been compared yet; its sweep is `configs/semi-supervised/flexmatch.toml`."
     )
     return [
-        f"{flexmatch}Encoders were trained once on each data set. The candidates of different seeds overlap, so "
-        "intervals and verdicts apply to these data sets only. The test split is fixed. Verdicts of each table row are "
-        "corrected within a sweep, not over all sweeps."
+        f"- {flexmatch}\n"
+        "- Encoders were trained once on each data set.\n"
+        "- The candidates of different seeds overlap, so intervals and verdicts apply to these data sets only.\n"
+        "- The test split is fixed.\n"
+        "- Verdicts are corrected within a sweep, not over all sweeps."
     ]
 
 
@@ -118,7 +125,7 @@ def _provenance(results: Results) -> list[str]:
         total += duration
     return [
         f"Computed with `make semi-supervised-study` on {first['cpu']} with {first['cores']} cores, Python "
-        f"{first['python']}, {versions}; the rows are in `benchmarks/results/semi-supervised.csv`. Sweeps took "
+        f"{first['python']}, {versions}. The rows are in `benchmarks/results/semi-supervised.csv`. Sweeps took "
         f"{seconds(total)} in all, on a machine that also ran other jobs.",
         table(("data set", "encoder", "labels", "learners", "time"), lines),
     ]
