@@ -34,8 +34,10 @@ def activeft(
 ) -> Selection:
     """Move one point per pick toward its nearest images and away from other points; take the image nearest to each.
 
-    The loss is minimized by Adam (t iterations) from random images; then each point in turn takes the image with the
-    nearest direction. Deviations: points start at unlabeled images and take only these; labeled images are additional
+    The loss is minimized by Adam (t iterations) from random images. Then each point in turn takes the image with the
+    nearest direction.
+
+    Differences from the paper: points start at unlabeled images and take only these, and labeled images are additional
     fixed points.
 
     Parameters
@@ -47,11 +49,13 @@ def activeft(
     rng : numpy.random.Generator
         Draws the initial points.
     temperature : float
+        Temperature of the cosine similarities.
     balance : float
         Weight of the repulsion between points.
     lr : float
         Constant learning rate of Adam.
     iterations : int
+        Number of steps of Adam.
 
     Returns
     -------

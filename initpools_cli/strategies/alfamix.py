@@ -33,12 +33,13 @@ def alfamix(
 ) -> Selection:
     """Cluster images whose class changes when mixed with labeled images; take the image nearest each centroid.
 
-    Features z are mixed with the mean z* of every labeled class in turn, with the shares
-    α = ε/√h · ‖z* − z‖ ∇/(‖∇‖ (z* − z)) of the paper's closed form, where ∇ is the gradient of the loss of the
-    predicted class with respect to z. So the mixture is z + ε/√h ‖z* − z‖ ∇/‖∇‖: only the farthest class matters, and
-    mixtures need not be computed. As in the paper's code, ε is increased in steps of ε, up to 1, until enough images
-    change; the others are drawn at random. Clusters are computed on normalized features. Deviation: without labeled
-    images all images are candidates.
+    Features z are mixed with the mean z* of every labeled class in turn, with the shares α = ε/√h · ‖z* − z‖ ∇/(‖∇‖ (z*
+    − z)) of the paper's closed form, where ∇ is the gradient of the loss of the predicted class with respect to z. So
+    the mixture is z + ε/√h ‖z* − z‖ ∇/‖∇‖: only the farthest class matters, and mixtures need not be computed.
+
+    As in the paper's code, ε is increased in steps of ε, up to 1, until enough images change; the others are drawn at
+    random. Clusters are computed on normalized features. Unlike there, all images are candidates if there are no
+    labeled ones.
 
     Parameters
     ----------
@@ -52,6 +53,7 @@ def alfamix(
     labels : (n,) int64, optional
         Bought labels, -1 elsewhere; default: predicted classes.
     epsilon : float
+        Step of ε.
 
     Returns
     -------

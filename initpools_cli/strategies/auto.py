@@ -39,16 +39,20 @@ def auto(
 ) -> Selection:
     """Choose by TypiClust, margin or at random: whichever kind of labels is missed most when some of them are left out.
 
-    The test of SelectAL, after the code of Huseljic et al. 2026: of the labeled images of each class, `epsilon` are
-    left out, the same number of each class, at least one of classes that have two: once the most typical, once the
-    least typical, five times at random. Where the accuracy is lowest, labels of that kind are worth most: the next ones
-    are chosen by `typiclust`, `margin` or `random`. Ties go to the earlier of these, so that it is `typiclust` while
-    classes have one label each, without a model, and without labels. Deviations: the classifier is a ridge regression
-    of embeddings, where the paper trains the network again; accuracy is measured on all labeled images, each predicted
-    without itself, where the code draws validation sets from those that were not left out, which become easier once the
-    least typical are gone; a class with fewer labels keeps one, where the code leaves out no more of any class than the
-    smallest has; uncertain images are chosen by `margin`, where the code takes BADGE; TAILOR's choice by a bandit is
-    not possible here, because a query has no memory.
+    This is the test of SelectAL, after the code of Huseljic et al. 2026. Of the labeled images of each class, `epsilon`
+    are left out, the same number of each class, at least one of classes that have two: once the most typical, once the
+    least typical, five times at random. Where the accuracy is lowest, labels of that kind are worth most, and the next
+    ones are chosen by `typiclust`, `margin` or `random`. Ties go to the earlier of these, so it is `typiclust` while
+    classes have one label each, without a model, and without labels.
+
+    Differences from the paper and this code:
+
+    - The classifier is a ridge regression of embeddings, where the paper trains the network again.
+    - Accuracy is measured on all labeled images, each predicted without itself. The code draws validation sets from
+      those that were not left out, which become easier once the least typical are gone.
+    - A class with fewer labels keeps one, where the code leaves out no more of any class than the smallest has.
+    - Uncertain images are chosen by `margin`, where the code takes BADGE.
+    - TAILOR's choice by a bandit is not possible here, because a query has no memory.
 
     Parameters
     ----------

@@ -23,10 +23,11 @@ def badge(
 ) -> Selection:
     """Draw images with probability proportional to the squared distance of their gradient from the nearest drawn one.
 
-    The gradient is that of the cross-entropy of the most likely class with respect to the weights of the last layer,
-    (p − e) hᵀ; it is kept in factored form. The first image is the one with the longest gradient, as in the paper's
-    code, where k-means++ would draw a random one. Gradients of labeled images are about 0 and are ignored, as in the
-    paper's code.
+    The gradient is that of the cross-entropy of the most likely class with respect to the weights of the last layer, (p
+    − e) hᵀ. It is kept in factored form.
+
+    As in the paper's code, the first image is the one with the longest gradient, where k-means++ would draw a random
+    one, and labeled images, whose gradients are about 0, are ignored.
 
     Parameters
     ----------

@@ -31,12 +31,15 @@ def bait(
     """Minimize tr(M⁻¹ F): add images greedily up to twice the budget, then remove those that matter least.
 
     F is the Fisher information of the last layer's weights, (diag p − p pᵀ) ⊗ h hᵀ, averaged over all images, as in the
-    paper's code, and M its sum over labeled images and picks plus `regularizer` times the identity. The traces are
-    exact, by the Woodbury identity. Deviations: features are first projected on their principal directions, uncentered,
-    because M is (c h)²; labeled images and picks have the same weight in M, whereas the authors' code, with m labeled
-    images and a budget of b, divides the sum over labeled images by m + b and multiplies that over picks by
-    b / (m + b), so that a pick weighs b times as much as a labeled image. On digits this changes 15 of 20 picks after
-    50 labels.
+    paper's code. M is its sum over labeled images and picks plus `regularizer` times the identity. The traces are
+    exact, by the Woodbury identity.
+
+    Differences from the authors' code:
+
+    - Features are first projected on their principal directions, uncentered, because M is (c h)².
+    - Labeled images and picks have the same weight in M. With m labeled images and a budget of b, the code divides the
+      sum over labeled images by m + b and multiplies that over picks by b / (m + b), so a pick weighs b times as much
+      as a labeled image. On digits this changes 15 of 20 picks after 50 labels.
 
     Parameters
     ----------

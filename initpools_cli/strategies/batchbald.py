@@ -36,10 +36,14 @@ def batchbald(
 ) -> Selection:
     """Take the image that most increases the joint mutual information between the labels of the batch and the model.
 
-    Exact while there are at most `samples` combinations of labels of the picks; after that, that many are sampled from
-    their joint distribution. Deviations: combinations are drawn by systematic sampling after each pick; only the images
-    with the highest BALD scores are candidates; once none of these adds more than `least`, images are taken by their
-    BALD scores.
+    Exact while there are at most `samples` combinations of labels of the picks. After that, as many combinations are
+    sampled from their joint distribution.
+
+    Differences from the paper and its code:
+
+    - Combinations are drawn by systematic sampling after each pick.
+    - Only the images with the highest BALD scores are candidates.
+    - Once none of these adds more than `least`, images are taken by their BALD scores.
 
     Parameters
     ----------

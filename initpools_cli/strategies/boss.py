@@ -47,14 +47,18 @@ def boss(
 ) -> Selection:
     """Take the best of many batches of eight strategies, judged by the labels of all images.
 
-    A reference for comparison only: how much better a batch could have been chosen, had its labels been known. Each
-    batch is chosen by one of `random`, `typiclust`, `dropquery`, `margin`, `badge`, `kcenter`, `alfamix` and the class
-    medoids of the authors' code, in turn, from a random subset of 4 budgets to 5,000 images. A linear classifier of
-    the features is fitted to the labeled images and the batch, and the batch with the highest accuracy is taken.
-    Deviations: the accuracy is that on all images to choose from, where the paper's is on the test images, which would
-    make test accuracies of a sweep too high; the classifier is a ridge regression, where the paper trains the last
-    layer by gradient descent; BAIT and the class-wise variant of DropQuery are left out; every strategy has equally
-    many batches, where the code draws their numbers.
+    It is a reference for comparison only: how much better a batch could have been chosen, had its labels been known.
+    Each batch is chosen by one of `random`, `typiclust`, `dropquery`, `margin`, `badge`, `kcenter`, `alfamix` and the
+    class medoids of the authors' code, in turn, from a random subset of 4 budgets to 5,000 images. A linear classifier
+    of the features is fitted to the labeled images and the batch, and the batch with the highest accuracy is taken.
+
+    Differences from the paper and its code:
+
+    - The accuracy is that on all images to choose from. The paper's is on the test images, which would make test
+      accuracies of a sweep too high.
+    - The classifier is a ridge regression, where the paper trains the last layer by gradient descent.
+    - BAIT and the class-wise variant of DropQuery are left out.
+    - Every strategy has equally many batches, where the code draws their numbers.
 
     Parameters
     ----------

@@ -29,12 +29,16 @@ def ccs(
 ) -> Selection:
     """Draw equally many random images from each range of a score, without the hardest images.
 
-    Coverage-centric coreset selection. The `cutoff` share of the images with the hardest scores is set aside. The range
-    of the other scores is divided into strata of equal width, and images are drawn from them in turn; a stratum with
-    fewer images gives all of them. ``ccs+SCORE`` uses a score of `initpools list scores`, as in ``ccs+typicality``.
-    Deviations: the paper's scores are made with labels (the area under the margin), and its cutoff differs by budget,
-    of which the default is that of the authors' command for 10 % of CIFAR-10; the highest stratum ends at the highest
-    score instead of 1.0001 times it. Labeled images count as draws. Images set aside come last, the least hard first.
+    This is coverage-centric coreset selection. The `cutoff` share of the images with the hardest scores is set aside.
+    The range of the other scores is divided into strata of equal width, and images are drawn from them in turn. A
+    stratum with fewer images gives all of them. Labeled images count as draws. Images set aside come last, the least
+    hard first. `ccs+SCORE` uses a score of `initpools list scores`, as in `ccs+typicality`.
+
+    Differences from the paper and its code:
+
+    - The paper's scores are made with labels (the area under the margin), and its cutoff differs by budget. The default
+      here is that of the authors' command for 10 % of CIFAR-10.
+    - The highest stratum ends at the highest score, not at 1.0001 times it.
 
     Parameters
     ----------
@@ -45,6 +49,7 @@ def ccs(
     order : {"highest", "lowest"}
         Which scores are the hardest.
     strata : int
+        Number of strata.
     cutoff : float
         From 0 to less than 1.
 

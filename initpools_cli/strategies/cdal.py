@@ -21,8 +21,13 @@ def cdal(probs: NDArray[np.float64], labeled: NDArray[np.int64], budget: int) ->
     """Take the image whose prediction is farthest from those of all labeled images and picks, by contextual diversity.
 
     The distance is the mean of both Kullback-Leibler divergences: the paper's core-set variant, for images of one class
-    each. Deviations: the first pick, too, is the farthest from all labeled images, where the paper's code draws it;
-    without labeled images it is the image nearest the mean prediction; probabilities are at least 1e-12.
+    each.
+
+    Differences from the paper's code:
+
+    - The first pick, too, is the farthest from all labeled images, where the code draws it. Without labeled images it
+      is the image nearest the mean prediction.
+    - Probabilities are at least 1e-12.
 
     Parameters
     ----------

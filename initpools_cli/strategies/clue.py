@@ -68,10 +68,14 @@ def clue(
 ) -> Selection:
     """Cluster features by k-means, weighted by the entropy of the prediction; take the image nearest each centroid.
 
-    Clusters are those of unlabeled images. Deviations: k-means starts once and stops after at most 25 iterations, where
-    scikit-learn's in the authors' code starts ten times; clusters with a larger sum of weights pick first, and one
-    whose nearest image is taken picks the next nearest, where the code takes the second nearest of all clusters in
-    order of index; the weight of an image is at least 1e-7, where the code adds 1e-8 to each probability.
+    Only unlabeled images are clustered.
+
+    Differences from the authors' code:
+
+    - k-means starts once and stops after at most 25 iterations, where the code's (scikit-learn's) starts ten times.
+    - Clusters with a larger sum of weights pick first. If the nearest image of a cluster is taken, the next nearest is
+      picked; the code takes the second nearest of all clusters in order of index.
+    - The weight of an image is at least 1e-7, where the code adds 1e-8 to each probability.
 
     Parameters
     ----------

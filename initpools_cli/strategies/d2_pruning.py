@@ -39,13 +39,21 @@ def d2_pruning(
 ) -> Selection:
     """Take images whose score and whose neighbors' scores are high, and lower those of the neighbors of each pick.
 
-    Message passing on the graph of nearest neighbors, with distance d: an image starts with
-    score + Σ_neighbors exp(−d) score (forward messages); then the image with the highest value v is taken, and each of
-    its neighbors loses exp(−gamma d) v (reverse messages). Two images are neighbors if either is among the nearest of
-    the other. ``d2-pruning+SCORE`` uses a score of `initpools list scores`, as in ``d2-pruning+outlier``. Formulas and
-    defaults are those of the authors' code for CIFAR-10. Deviations: scores are shifted so that the lowest is 0; there
-    are no equal budgets by class, for which ``d2-pruning+outlier@kmeans10`` takes clusters; the code also sets 40 % of
-    the images aside (`cutoff`). Labeled images are taken first. Values within 1e-9 of the largest are ties.
+    It passes messages on the graph of nearest neighbors, with distance d:
+
+    - Forward: an image starts with score + Σ_neighbors exp(−d) score.
+    - Reverse: the image with the highest value v is taken, and each of its neighbors loses exp(−gamma d) v. This is
+      repeated.
+
+    Two images are neighbors if either is among the nearest of the other. Labeled images are taken first. Values within
+    1e-9 of the largest are ties. `d2-pruning+SCORE` uses a score of `initpools list scores`, as in
+    `d2-pruning+outlier`. Formulas and defaults are those of the authors' code for CIFAR-10.
+
+    Differences from the authors' code:
+
+    - Scores are shifted so that the lowest is 0.
+    - There are no equal budgets by class; `d2-pruning+outlier@kmeans10` has them by cluster.
+    - The code also sets 40 % of the images aside (`cutoff`).
 
     Parameters
     ----------

@@ -44,12 +44,17 @@ def dcom(
     """Take the image with the highest c · uncertainty + (1 − c) · newly covered images, where c grows with coverage.
 
     Without a model it equals ProbCover. With one, every labeled image has the largest ball in which enough images are
-    predicted to be of its class; picks of the same batch have balls of the mean radius. Uncertainty is 1 − margin; both
-    terms are scaled to [0, 1] before each pick, as in the paper's code. Deviations: all radii are computed with the
-    current model, where the paper keeps those of earlier rounds, so the coverage that determines the required purity is
-    that of balls of radius `delta`; the ball of a labeled image covers with its whole radius, where the code cuts it at
-    the mean radius before counting newly covered images; radii and c are not rounded; ties go to the lower index, where
-    the code takes any; all images count, where the code leaves out the last few hundred.
+    predicted to be of its class. Picks of the same batch have balls of the mean radius. Uncertainty is 1 − margin. Both
+    terms are scaled to [0, 1] before each pick, as in the paper's code.
+
+    Differences from the paper and its code:
+
+    - All radii are computed with the current model, where the paper keeps those of earlier rounds. The coverage that
+      determines the required purity is therefore that of balls of radius `delta`.
+    - The ball of a labeled image covers with its whole radius, where the code cuts it at the mean radius before
+      counting newly covered images.
+    - Radii and c are not rounded, and ties go to the lower index, where the code takes any.
+    - All images count, where the code leaves out the last few hundred.
 
     Parameters
     ----------

@@ -39,9 +39,13 @@ def dropquery(
 
     In each pass features are dropped with probability `rate`, independent of dropout in training. If fewer than 25
     times the budget change in most passes, images that change in fewer passes are added, one pass less at a time, down
-    to a single pass. The features of the candidates are L2-normalized and clustered by k-means. If there are fewer
-    candidates than the budget, all of them are taken, those that change in more passes first, and the others at random.
-    Deviations: k-means stops after at most 25 iterations, 100 in the authors' code; larger clusters pick first.
+    to a single pass. The features of the candidates are L2-normalized and clustered by k-means.
+
+    If there are fewer candidates than the budget, all of them are taken, those that change in more passes first, and
+    the others at random.
+
+    Differences from the authors' code: k-means stops after at most 25 iterations, not 100, and larger clusters pick
+    first.
 
     Parameters
     ----------
@@ -53,7 +57,9 @@ def dropquery(
     budget : int
     rng : numpy.random.Generator
     passes : int
+        Number of passes.
     rate : float
+        Probability that a feature is dropped.
 
     Returns
     -------

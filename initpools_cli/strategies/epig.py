@@ -27,10 +27,12 @@ def epig(
 ) -> Selection:
     """Take the images whose labels say most about the labels of other images: expected predictive information gain.
 
-    The mean, over target images, of the mutual information between the label of an image and that of the target under
-    dropout passes. Targets are drawn from all images, labeled or not: they stand for the images that the model will be
-    used on. Deviation: the paper takes one image after the other and trains again after each; here the images with the
-    highest scores are taken together.
+    The score is the mean, over target images, of the mutual information between the label of an image and that of the
+    target under dropout passes. Targets are drawn from all images, labeled or not: they stand for the images that the
+    model will be used on.
+
+    Unlike here, the paper takes one image after the other and trains again after each. Here the images with the highest
+    scores are taken together.
 
     Parameters
     ----------

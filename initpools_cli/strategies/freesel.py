@@ -33,11 +33,14 @@ def freesel(
     """Draw images by their semantic patterns (centers of patches), far from all patterns of images drawn before.
 
     Each pattern is drawn with probability proportional to its squared distance from the nearest pattern of a selected
-    image, and its image is selected with all its patterns; the first is drawn uniformly. The paper uses one pattern per
-    image for classification, five for detection, of the patches with half of the class token's attention:
-    ``embed.attention = 0.5`` writes zeros for the others. Patches of zeros are left out, and an image with fewer others
-    than patterns has one pattern for each. Deviation: k-means starts from patches far apart instead of random ones, so
-    that only the draws depend on the seed.
+    image, and its image is selected with all its patterns. The first is drawn uniformly.
+
+    The paper uses one pattern per image for classification and five for detection, of the patches with half of the
+    class token's attention: `embed.attention = 0.5` writes zeros for the others. Patches of zeros are left out. An
+    image with fewer other patches than patterns has one pattern for each.
+
+    Unlike in the paper's code, k-means starts from patches far apart, not from random ones, so only the draws depend on
+    the seed.
 
     Parameters
     ----------

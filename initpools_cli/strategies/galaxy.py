@@ -23,13 +23,16 @@ def galaxy(
     """Bisect, for one class after the other, between labeled images of the class and of others, sorted by confidence.
 
     For each class all images form a line, sorted by p − max p. The pick is the middle of the shortest path between a
-    labeled image of the class and one of another class; a path goes through unlabeled images, at first from neighbor to
-    neighbor. Where there is no path, images are joined to those one place further on from then on, for all classes;
-    where there is still none, such as for a class without labels, a random image is picked. So picks are balanced over
-    the classes and lie on both sides of each class's boundary, which finds rare classes. Deviations: the labels of
-    picks of the same batch are not known yet, so that the predicted class stands for them, where the paper asks for
-    each label at once, which changes 16 to 27 of 30 picks on digits after 50 labels; of several shortest paths, the
-    one between the nearest images is taken, where the authors' code takes any.
+    labeled image of the class and one of another class. A path goes through unlabeled images, at first from neighbor to
+    neighbor. If there is no path, images are joined to those one place further on from then on, for all classes. If
+    there is still none, such as for a class without labels, a random image is picked. So picks are balanced over the
+    classes and lie on both sides of each class's boundary, which finds rare classes.
+
+    Differences from the paper and its code:
+
+    - The paper asks for each label at once. Here the labels of picks of the same batch are not known yet, so the
+      predicted class stands for them, which changes 16 to 27 of 30 picks on digits after 50 labels.
+    - Of several shortest paths, the one between the nearest images is taken, where the code takes any.
 
     Parameters
     ----------

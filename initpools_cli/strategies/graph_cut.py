@@ -66,7 +66,7 @@ def graph_cut(
     lam : float
         Weight of the similarity to all images.
     neighbors, probes : int
-        As for `facility_location`.
+        As for `facility-location`.
 
     Returns
     -------

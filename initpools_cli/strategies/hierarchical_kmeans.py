@@ -33,18 +33,23 @@ def hierarchical_kmeans(
 ) -> Selection:
     """Draw random images evenly from k-means clusters, from the clusters of their centroids, and so on.
 
-    k-means makes many clusters in dense regions. The images are clustered, then the centroids, then the centroids of
-    these, which makes the clusters of the highest level more even over the data. At each level above the first the
-    centroids are clustered again `resampling` times, from those members of each cluster that are nearest to its center,
-    half as many as a cluster has on average. The budget is divided over the clusters of the highest level as evenly as
-    their sizes allow, each share over the clusters below in the same way, and images of the lowest clusters are drawn
-    at random.
+    k-means alone makes many clusters in dense regions. Here the images are clustered, then the centroids, then the
+    centroids of these, which makes the clusters of the highest level more even over the data. At each level above the
+    first, the centroids are clustered again `resampling` times, from those members of each cluster that are nearest to
+    its center, half as many as a cluster has on average.
 
-    Deviations: images are clustered once, because resampling them would cost several times as much, where the paper
-    resamples at every level; numbers of clusters are a geometric sequence and resampled members half of a cluster's
-    mean, where the paper sets each number. What is left after an even division goes to the clusters with the fewest
-    picks and then to the lowest, where the authors' code draws among those that are not exhausted; labeled images
-    count as picks.
+    The budget is divided over the clusters of the highest level as evenly as their sizes allow, each share over the
+    clusters below in the same way, and images of the lowest clusters are drawn at random. Labeled images count as
+    picks.
+
+    Differences from the paper and its code:
+
+    - Images are clustered once, where the paper resamples at every level, because resampling images would cost several
+      times as much.
+    - Numbers of clusters are a geometric sequence, and resampled members are half of a cluster's mean, where the paper
+      sets each number.
+    - What is left after an even division goes to the clusters with the fewest picks and then to the lowest, where the
+      code draws among those that are not exhausted.
 
     Parameters
     ----------

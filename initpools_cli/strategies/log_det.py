@@ -34,11 +34,15 @@ def log_det(
 ) -> Selection:
     """Take the image that most increases the determinant of the similarities among labeled and picked images.
 
-    This is greedy MAP inference of a determinantal point process whose kernel is the similarity: picks are dissimilar
-    to each other and to what is labeled. Exact, by the paper's incremental Cholesky factors, which take 8 bytes for
-    each pick and image. Deviations: without labeled images all first picks are equal, and the image nearest the mean is
-    taken; once no image increases the determinant by a factor of 1e-6, it continues with the image farthest from all
-    picks (the code of the authors stops at 1e-10). Factors within 1e-6 are ties.
+    This is greedy MAP inference of a determinantal point process whose kernel is the similarity: picks differ from each
+    other and from labeled images. Exact, by the paper's incremental Cholesky factors, which take 8 bytes for each pick
+    and image. Factors within 1e-6 are ties.
+
+    Differences from the paper and its code:
+
+    - Without labeled images all first picks are equal, and the image nearest the mean is taken.
+    - Once no image increases the determinant by a factor of 1e-6, it continues with the image farthest from all picks.
+      The code stops at 1e-10.
 
     Parameters
     ----------

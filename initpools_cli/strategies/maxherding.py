@@ -57,8 +57,11 @@ def maxherding(
     """Take the image that most increases the mean, over all images, of the kernel with the most similar pick.
 
     With "tophat" it equals ProbCover with delta = bandwidth. Gains within a millionth of one image are ties.
-    Deviations: all images are candidates, where the paper's code draws some; once no image adds more than that, it
-    continues with the image farthest from all picks.
+
+    Differences from the authors' code:
+
+    - All images are candidates, where the code draws some.
+    - Once no image adds more than a millionth of one image, it continues with the image farthest from all picks.
 
     Parameters
     ----------

@@ -26,10 +26,12 @@ def noise_stability(
 ) -> Selection:
     """Take the image whose changes of prediction, under noise on the weights, are farthest from 0 and from all picks.
 
-    In each pass Gaussian noise is added to the weights of the last layer, whose length is `scale` times theirs; the
+    In each pass Gaussian noise is added to the weights of the last layer, whose length is `scale` times theirs. The
     changes of the probabilities, divided by the length of the prediction, are concatenated over the passes. The first
     pick is the image with the largest change, and the others follow by farthest-first traversal, as in the paper's
-    code. Deviation: the paper adds noise to all layers. For the learner `linear` the last layer is the whole model.
+    code.
+
+    Unlike here, the paper adds noise to all layers. For the learner `linear` the last layer is the whole model.
 
     Parameters
     ----------
@@ -41,7 +43,9 @@ def noise_stability(
     budget : int
     rng : numpy.random.Generator
     passes : int
+        Number of passes.
     scale : float
+        Length of the noise, relative to that of the weights.
 
     Returns
     -------

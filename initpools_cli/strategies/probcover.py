@@ -71,9 +71,12 @@ def probcover(
 ) -> Selection:
     """Take the image whose ball of radius delta contains the most images not covered by earlier picks.
 
-    Memory is needed for the embeddings only, because no graph is stored. Deviations: once all images are covered, it
-    continues with the image farthest from all picks, where the paper's code starts again; delta is not searched on a
-    grid, but is the largest pure radius (`pure_radius`).
+    Memory is needed for the embeddings only, because no graph is stored.
+
+    Differences from the paper and its code:
+
+    - Once all images are covered, it continues with the image farthest from all picks, where the code starts again.
+    - delta is not searched on a grid, but is the largest pure radius (`pure_radius`).
 
     Parameters
     ----------
@@ -89,6 +92,7 @@ def probcover(
     n_clusters : int
         Number of k-means clusters if delta is 0; best the number of classes.
     alpha : float
+        Share of the balls that must lie within one cluster if delta is 0.
 
     Returns
     -------

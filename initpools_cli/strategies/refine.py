@@ -37,15 +37,20 @@ def refine(
     batches: Passes = 10,
     share: Annotated[float, Field(gt=0, le=1)] = 0.4,
 ) -> Selection:
-    """Keep the images that any of eight strategies chooses from random subsets, in rounds; take UHerding's of these.
+    """Keep images that any of eight strategies chooses from random subsets, in rounds; choose among them by UHerding.
 
     In each round every strategy chooses `batches` batches of the budget's size, each from a random `share` of the
-    images that are left; the union of all batches goes on to the next round. The strategies are `random`, `margin`,
+    images that are left. The union of all batches goes on to the next round. The strategies are `random`, `margin`,
     `badge`, `typiclust`, `alfamix`, `dropquery`, `maxherding` and `uherding`. A subset has at most 5,000 images, and
-    10,000 of a larger union go on, as in the authors' code. Deviations: BAIT, the ninth strategy, is left out, because
-    it takes many times as long as all others; subsets are a share of the pool in the first round, too, as in the paper,
-    where the code takes 5,000 images; UHerding's temperature is 1; MaxHerding and UHerding are those of their authors,
-    where the code subtracts how well a candidate itself is covered and weights by its own uncertainty.
+    10,000 of a larger union go on, as in the authors' code.
+
+    Differences from the authors' code:
+
+    - BAIT, the ninth strategy, is left out, because it takes many times as long as all others.
+    - Subsets are a share of the pool in the first round, too, as in the paper, where the code takes 5,000 images.
+    - UHerding's temperature is 1.
+    - MaxHerding and UHerding are those of their authors. The code subtracts how well a candidate itself is covered and
+      weights by its own uncertainty.
 
     Parameters
     ----------
@@ -62,9 +67,11 @@ def refine(
     labels : (n,) int64, optional
         Bought labels, -1 elsewhere; default: predicted classes.
     rounds : int
+        Number of rounds.
     batches : int
-        Of each strategy, in each round.
+        Number of batches of each strategy in each round.
     share : float
+        Share of the images that are left, in each subset.
 
     Returns
     -------

@@ -21,9 +21,9 @@ def score(
 ) -> Selection:
     """Take the images with the highest or lowest scores; ties go to the lower index.
 
-    "middle" takes the images nearest the middle of the order of scores, the higher of two first. "stratified" divides
-    that order into as many equal parts as the budget and takes the image in the middle of each, highest first; its
-    picks depend on the budget.
+    - "middle" takes the images nearest the middle of the order of scores, the higher of two first.
+    - "stratified" divides that order into as many equal parts as the budget and takes the image in the middle of each,
+      highest first. Its picks depend on the budget.
 
     Parameters
     ----------
@@ -32,6 +32,7 @@ def score(
     labeled : (m,) int64
     budget : int
     order : {"highest", "lowest", "middle", "stratified"}
+        Which scores come first.
 
     Returns
     -------

@@ -65,11 +65,20 @@ def similar(
 ) -> Selection:
     """Take images like those of a query set ("more like these") that cover all of it.
 
-    Maximizes the facility-location mutual information of the picks A and the queries Q, greedily and exactly, where s
-    is the similarity. "fl2mi": Σ_q max_a s(q, a) + eta Σ_a max_q s(a, q), for every query a similar pick, and picks
-    that are similar to a query. "fl1mi": Σ_x min(max_a s(x, a), eta max_q s(x, q)) over all images x, a pick for every
-    region that is near a query. Gains within 1e-6 are ties. Deviations: labeled images count as picks; once no image
-    adds more than 1e-6 to "fl1mi", it continues with the image most similar to a query.
+    Maximizes the facility-location mutual information of the picks A and the queries Q, greedily and exactly. With the
+    similarity s, it is
+
+    - "fl2mi": Σ_q max_a s(q, a) + eta Σ_a max_q s(a, q). Every query gets a similar pick, and picks are similar to a
+      query.
+    - "fl1mi": Σ_x min(max_a s(x, a), eta max_q s(x, q)) over all images x. Every region that is near a query gets a
+      pick.
+
+    Gains within 1e-6 are ties.
+
+    Differences from the papers:
+
+    - Labeled images count as picks.
+    - Once no image adds more than 1e-6 to "fl1mi", it continues with the image most similar to a query.
 
     Parameters
     ----------
@@ -81,6 +90,7 @@ def similar(
     rng : numpy.random.Generator
         Unused.
     objective : {"fl2mi", "fl1mi"}
+        What is maximized, as above.
     eta : float
         Weight of the similarity to queries against the coverage of all queries ("fl2mi") or of the images near them.
     similarity : {"cosine", "rbf"}

@@ -32,6 +32,7 @@ def stratified(
     budget : int
     rng : numpy.random.Generator
     n_clusters : int
+        Number of k-means clusters.
 
     Returns
     -------

@@ -40,10 +40,14 @@ def typiclust(
     """Take the most typical image of the largest cluster with the fewest labels and picks, and repeat.
 
     The number of clusters is that of labeled images plus budget. The next cluster is always the one with the fewest
-    labels and picks, then the largest, then the first. Deviations: clusters are sorted again after each pick, where the
-    authors' code sorts them once and cycles through them, so that a cluster with labels may get its second pick before
-    others have as many; clusters of up to 5 images come last instead of never, so that any budget is possible;
-    typicality is computed once, among the unlabeled images of the cluster, not after each pick.
+    labels and picks; of equals, the largest, then the first.
+
+    Differences from the authors' code:
+
+    - Clusters are sorted again after each pick. The code sorts them once and cycles through them, so a cluster with
+      labels may get its second pick before others have as many.
+    - Clusters of up to 5 images come last, so that any budget is possible. The code never uses them.
+    - Typicality is computed once, among the unlabeled images of the cluster, not after each pick.
 
     Parameters
     ----------
@@ -54,6 +58,7 @@ def typiclust(
     neighbors : int
         Number of neighbors for typicality; at most half of the cluster.
     max_clusters : int
+        Largest number of clusters.
     distance : {"l2", "l2sq"}
         Euclidean as in the paper, or squared as in its code.
     probes : int

@@ -46,11 +46,16 @@ def uherding(
     """Take the image that most increases the mean of uncertainty times kernel with the most similar pick.
 
     Without a model every uncertainty is 1, and it equals MaxHerding with the RBF kernel. With one, the bandwidth is the
-    smallest distance between two different labeled images. Deviations: the temperature is 1 by default; if calibrated,
-    it has the smallest log-loss, with a prior around 1, on all labeled images, each predicted by a model trained
-    without its fifth of them, where the authors' code takes the smallest calibration error of one model on the 30 %
-    that were held out; all unlabeled images are candidates, where the code draws some; once no image adds more than a
-    millionth of an image of mean uncertainty, it continues with the image farthest from all picks.
+    smallest distance between two different labeled images.
+
+    Differences from the authors' code:
+
+    - The temperature is 1 by default. If calibrated, it has the smallest log-loss, with a prior around 1, on all
+      labeled images, each predicted by a model trained without its fifth of them. The code takes the smallest
+      calibration error of one model on the 30 % that were held out.
+    - All unlabeled images are candidates, where the code draws some.
+    - Once no image adds more than a millionth of an image of mean uncertainty, it continues with the image farthest
+      from all picks.
 
     Parameters
     ----------

@@ -44,11 +44,15 @@ def usl(
     """Take the image with the largest density − weight × nearness in each of as many k-means clusters as the budget.
 
     Density is 1 / mean squared distance to the nearest images, the image itself included. Nearness is a moving average
-    over the iterations, from 0, of Σ 1 / squared distance^alpha to picks of other clusters within the horizon; picks
+    over the iterations, from 0, of Σ 1 / squared distance^alpha to picks of other clusters within the horizon. Picks
     and nearness are updated in turn. Defaults are those of the paper's code for CIFAR-10; for ImageNet it uses 20
-    neighbors. Deviations: nearness to labeled images counts in all clusters, their own included; if clusters are empty
-    or completely labeled, second picks of other clusters fill the budget; at most half of the other images are
     neighbors.
+
+    Differences from the paper's code:
+
+    - Nearness to labeled images counts in all clusters, their own included.
+    - If clusters are empty or completely labeled, second picks of other clusters fill the budget.
+    - At most half of the other images are neighbors.
 
     Parameters
     ----------
@@ -58,12 +62,17 @@ def usl(
     rng : numpy.random.Generator
         Initializes k-means.
     neighbors : int
-    weight, alpha : float
+        Number of nearest images for density.
+    weight : float
+        Weight of nearness against density.
+    alpha : float
+        Exponent of the squared distance in nearness.
     momentum : float
         Weight of the previous nearness.
     iterations : int
+        Number of updates of picks and nearness.
     horizon : float
-        A squared distance.
+        Largest squared distance that counts in nearness.
     probes : int
         0: exact. Else approximate and faster: neighbors are searched in this many of about 2 √n lists of nearby images.
 

@@ -51,6 +51,7 @@ def zcore(
     neighbors : int
         At most n − 1.
     exponent : float
+        Exponent of the distance of neighbors.
 
     Returns
     -------
