@@ -118,10 +118,11 @@ def select(
 
         - knobs, as in `knobs`;
         - settings of every strategy: ``normalize``, ``balance``, ``n_clusters``, ``sample``, ``copies``,
-          ``min_distance``, ``semdedup``, ``partitions`` and ``index``;
-        - further arrays that the strategy reads: ``scores``, ``probs``, ``view_probs``, ``mc_probs``,
-          ``member_probs``, ``labels``, ``patches``, ``clusters``, ``order`` and ``query_set``. The last is an array of
-          embeddings (q, d), or indices or a mask of images, which are then not chosen.
+          ``min_distance``, ``semdedup``, ``per_group``, ``partitions`` and ``index``;
+        - further arrays that the strategy or a setting reads: ``scores``, ``probs``, ``view_probs``, ``mc_probs``,
+          ``member_probs``, ``features``, ``head``, ``labels``, ``patches``, ``clusters``, ``groups``, ``order`` and
+          ``query_set``. The last is an array of embeddings (q, d), or indices or a mask of images, which are then not
+          chosen.
 
         Some names are both a knob and a setting or an array: ``balance`` of activeft, ``clusters`` of prototypicality.
         Then an array is the array, a text is the setting, and a number is the knob. If `knobs` is passed, the keyword
