@@ -171,7 +171,7 @@ class DatasetTable(Table):
     ] = ""
     shared_groups: Annotated[
         Literal["refuse", "allow"],
-        Field(description="whether given splits may share groups", json_schema_extra=ADDED),
+        Field(description="whether splits that the data set comes with may share groups", json_schema_extra=ADDED),
     ] = "refuse"
     multilabel: Annotated[
         bool,
