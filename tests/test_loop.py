@@ -20,9 +20,12 @@ from PIL import Image
 from scipy.optimize import brentq
 from scipy.stats import norm
 
+from initpools_cli.cli.options import Common
 from initpools_cli.figures.escape import percent
 from initpools_cli.labeling import review
 from initpools_cli.labeling import round as loop
+from initpools_cli.labeling.images import RunImages
+from initpools_cli.reporting.plot_data import scatter
 from initpools_cli.stats.proportions import share_interval
 from initpools_cli.sweeps import setup
 from initpools_cli.training.crossvalidation import FOLDS, assign_folds, out_of_fold
@@ -230,6 +233,92 @@ def test_a_loop_changes_its_embeddings_only_where_others_are_named(photos: pd.Se
     shutil.rmtree("runs/photos/embed/pca")
     gone = initpools("select-pool", "kcenter", "-n", 3, "--labeled", "three.csv")
     assert "embed/pca, which the run no longer has" in gone.err and "embeddings: embed/pixels" in gone.err
+
+
+def test_the_next_command_remakes_the_embeddings_of_the_loop(photos: pd.Series, initpools: Initpools) -> None:
+    labels = photos.rename_axis("path").rename("label")
+    labels[:9].to_csv("one.csv")
+    labels[:12].to_csv("two.csv")
+    _round(initpools, "one.csv")
+    assert initpools("embed", "pca").code == 0
+    shutil.copy("photos/a/00.png", "photos/a/99.png")
+    refusal = initpools("al-run", "--labels", "two.csv").err
+    renewal = "initpools embed pixels --run runs/photos --force"
+    assert f"Renew it with `{renewal}`" in refusal
+    assert json.loads(initpools("status", "--json").out)["next"] == renewal
+
+
+@pytest.fixture
+def digits_loop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, initpools: Initpools) -> np.ndarray:
+    """A run of digits whose first pool was chosen from pixels; in newer embeddings images 2k and 2k + 1 are equal."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(review, "REPETITIONS", 1)
+    assert initpools("embed", "pixels", "--dataset", "digits").code == 0
+    assert initpools("select-pool", "kcenter", "-n", 20, "-o", "first.csv").code == 0
+    pixels: np.ndarray = np.load("runs/digits/embed/pixels/train.npy")
+    pairs = np.random.default_rng(0).standard_normal((-(-len(pixels) // 2), 8), np.float32)
+    np.save("pairs.npy", pairs.repeat(2, axis=0)[: len(pixels)])
+    assert initpools("embed", "pairs.npy").code == 0
+    items = pd.read_csv("runs/digits/data/items.csv")
+    items = items[items["split"] == "train"].set_index("index")["class"]
+    items.rename("label")[:60].to_csv("one.csv")
+    items.rename("label")[:90].to_csv("two.csv")
+    return pixels
+
+
+def _most_similar(points: np.ndarray, row: int) -> int:
+    unit = points / np.linalg.norm(points, axis=1, keepdims=True)
+    return int(np.argsort(-(unit @ unit[row]))[1])
+
+
+def test_the_page_shows_the_embeddings_of_the_loop(digits_loop: np.ndarray, initpools: Initpools) -> None:
+    nearest = [_most_similar(digits_loop, row) for row in (2, 10)]
+    every = np.arange(len(digits_loop))
+
+    def similar() -> list[int]:
+        images = RunImages(Common(run=Path("runs/digits"), quiet=True).start("dataset"))
+        assert (images.groups(compute=True) == np.load("runs/digits/embed/pixels/near_duplicates.npy")).all()
+        return [images.similar(row, 1, every)[0][0] for row in (2, 10)]
+
+    # The next round will read the embeddings of the first pool.
+    assert similar() == nearest and nearest != [3, 11]
+    _round(initpools, "one.csv")
+    shutil.rmtree("runs/digits/pool")
+    assert similar() == nearest
+
+
+def test_a_round_finds_near_duplicates_in_its_own_embeddings(digits_loop: np.ndarray, initpools: Initpools) -> None:
+    for labels, more in (("one.csv", ()), ("two.csv", ()), ("two.csv", ("--from", "pairs"))):
+        _round(initpools, labels, "--doubtful", f"doubtful{len(more)}.csv", *more)
+    own, other = (pd.read_csv(f"doubtful{number}.csv")["conflict"] for number in (0, 2))
+    assert (own < 0).all() and (other >= 0).sum() > 40
+
+
+@pytest.mark.usefixtures("digits_loop")
+def test_commands_in_a_run_with_rounds_read_the_embeddings_of_the_loop(initpools: Initpools) -> None:
+    newest = ("rank", "typicality"), ("score", "typicality"), ("plot", "scatter")
+    assert all("embeddings: embed/pairs" in initpools(*words).err for words in newest)
+    _round(initpools, "one.csv")
+    note = "These are the embeddings of loop/round-1; the newest are embed/pairs: add --from pairs to use them."
+    for words in newest:
+        err = initpools(*words).err
+        assert "embeddings: embed/pixels" in err and note in err
+        err = initpools(*words, "--from", "pairs").err
+        assert "embeddings: embed/pairs" in err and "loop" not in err
+
+
+def test_the_report_shows_the_embeddings_of_the_loop(
+    digits_loop: np.ndarray, initpools: Initpools, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _round(initpools, "one.csv")
+    drawn = []
+    project = scatter.projected
+    monkeypatch.setattr(scatter, "projected", lambda points, *more: drawn.append(points) or project(points, *more))
+    assert initpools("plot", "report", "-o", "loop.html").code == 0
+    rows = np.load("runs/digits/data/kept.npy")
+    assert len(drawn) == 3 and all(np.array_equal(points, digits_loop[rows]) for points in drawn)
+    _, sizes = np.unique(np.load("runs/digits/embed/pixels/near_duplicates.npy")[rows], return_counts=True)
+    assert f"{(sizes > 1).sum()} groups of images that are nearly the same" in Path("loop.html").read_text("utf-8")
 
 
 def test_a_damaged_round_says_how_to_go_on(photos: pd.Series, initpools: Initpools) -> None:

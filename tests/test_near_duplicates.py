@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -122,6 +123,18 @@ def test_copies_are_reported_when_images_are_read_and_near_duplicates_when_embed
     assert rows["nearest"].tolist() == [7, 3, 11, 5] and (rows["similarity"] > 0.99).all()
     groups = np.load(run / "embed" / "pixels" / "near_duplicates.npy")
     assert np.flatnonzero(groups != np.arange(30)).tolist() == [7, 11]
+
+
+def test_the_report_finds_copies_where_images_are_newer_than_the_embeddings(
+    photographs: Path, tmp_path: Path, initpools: Initpools
+) -> None:
+    run = tmp_path / "run"
+    assert initpools("embed", "pixels", "--dataset", photographs, "--run", run).code == 0
+    shutil.copy(photographs / "00.png", photographs / "30.png")
+    assert initpools("plot", "report", "--run", run, "-o", tmp_path / "report.html").code == 0
+    text = (tmp_path / "report.html").read_text(encoding="utf-8")
+    # 3 and 7, 0 and 30; of the old embeddings, which say that 5 and 11 are near-duplicates, the new image has no row.
+    assert "2 groups of images that are nearly the same; 2 images repeat another one." in text
 
 
 def test_groups_of_a_file_of_embeddings_have_equal_rows_but_no_copies(tmp_path: Path, initpools: Initpools) -> None:

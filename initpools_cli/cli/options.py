@@ -291,6 +291,7 @@ class Common:
             No run, settings that are not valid, or ``--from`` without a run.
         """
         from initpools_cli.core.errors import UserError
+        from initpools_cli.labeling.loop_embeddings import of_rounds
         from initpools_cli.steps.file_provider import FileProvider
         from initpools_cli.steps.run_provider import RunProvider
 
@@ -306,6 +307,7 @@ class Common:
             else:
                 flags = {**flags, "dataset.groups": groups}
             context = self.start(table, flags, knobs, classes=classes, of_labels=of_labels)
+            context.loop_embeddings = of_rounds
             if files.groups:
                 self.report.say(f"--groups {groups} is used for picks only: the split of {context.run.path} is fixed.")
             return RunProvider(context, files, source)
@@ -530,6 +532,15 @@ ImageUrl = Annotated[
         "folder.",
     ),
 ]
+Source = Annotated[
+    str,
+    typer.Option(
+        "--from",
+        metavar="SOURCE",
+        help="Embeddings to use, e.g. simclr or pixels; default: those of the last labeling round, else the newest.",
+    ),
+]
+
 Download = Annotated[
     bool | None,
     typer.Option(

@@ -17,6 +17,7 @@ from initpools_cli.cli.options import (
     Labeled,
     Labels,
     Scores,
+    Source,
     user_files,
 )
 
@@ -43,10 +44,7 @@ def command(
             "--name", metavar="NAME", help="Sweep, pool, score, pretrained encoder or strategy to draw; repeatable."
         ),
     ] = None,
-    source: Annotated[
-        str,
-        typer.Option("--from", metavar="SOURCE", help="Embeddings to use, e.g. simclr or pixels; default: the newest."),
-    ] = "",
+    source: Source = "",
     download: Download = None,
     embeddings: Embeddings = None,
     scores: Scores = None,

@@ -74,7 +74,12 @@ def command(
     ] = None,
     source: Annotated[
         str,
-        typer.Option("--from", metavar="SOURCE", help="Embeddings to use; logits: those of the reference classifier."),
+        typer.Option(
+            "--from",
+            metavar="SOURCE",
+            help="Embeddings to use, or logits (those of the reference classifier); default: those of the last "
+            "labeling round, else the newest.",
+        ),
     ] = "",
     download: Download = None,
     embeddings: Embeddings = None,

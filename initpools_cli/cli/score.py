@@ -44,7 +44,11 @@ def command(
     ] = None,
     source: Annotated[
         str,
-        typer.Option("--from", metavar="SOURCE", help="Pretrained encoder or embeddings to use; default: the newest."),
+        typer.Option(
+            "--from",
+            metavar="SOURCE",
+            help="Pretrained encoder or embeddings; default: the newest, or the embeddings of the last labeling round.",
+        ),
     ] = "",
     download: Download = None,
     embeddings: Embeddings = None,

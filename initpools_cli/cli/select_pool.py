@@ -30,6 +30,7 @@ from initpools_cli.cli.options import (
     Ranking,
     Scheduler,
     Scores,
+    Source,
     user_files,
 )
 from initpools_cli.strategies.defaults import FIRST_POOL, REASON
@@ -68,15 +69,7 @@ def command(
         Path | None,
         typer.Option("-o", "--output", metavar="FILE", help="Also write the images to this .npy, .csv or .json file."),
     ] = None,
-    source: Annotated[
-        str,
-        typer.Option(
-            "--from",
-            metavar="SOURCE",
-            help="Embeddings to use, e.g. simclr or pixels; default: those of the last labeling round, else the "
-            "newest.",
-        ),
-    ] = "",
+    source: Source = "",
     download: Download = None,
     balance: Annotated[
         str | None,
@@ -134,7 +127,7 @@ def command(
     from initpools_cli.cli.tables import show_card, show_comparison
     from initpools_cli.core.errors import UserError
     from initpools_cli.core.files import require_ending
-    from initpools_cli.labeling.loop_embeddings import of_rounds
+    from initpools_cli.labeling.loop_embeddings import tell_change
     from initpools_cli.reporting.export import read_exports, require_images, write_exports
     from initpools_cli.reporting.pool_table import FORMATS, records, write_pool
     from initpools_cli.steps.backend import on_backend
@@ -193,8 +186,6 @@ def command(
         of_labels=labels is not None,
         groups=groups,
     )
-    if provider.context is not None:
-        provider.context.loop_embeddings = of_rounds(provider.context.run)
     provider = provider.with_whole_budget()
     if exports:
         require_images(provider.require_run("--export"), exports)
@@ -207,6 +198,8 @@ def command(
     with provider.at_work(), on_backend(provider, backend, scheduler, spec.method.name, strategies, partitions):
         pool = select_pool(provider)
         folder = None if pool.step is None else pool.step.folder
+        if source and provider.context is not None and pool.inputs.source.startswith("embed/"):
+            tell_change(provider.context, pool.inputs.source.removeprefix("embed/"))
         if folder is not None:
             common.report_done(folder, pool.fresh, f"{len(pool.indices)} images")
         facts = full_card(provider, pool) if card == "full" else pool.card

@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.rundir import FinishedStep
 from initpools_cli.core.seeds import generator
+from initpools_cli.labeling.loop_embeddings import of_loop
 from initpools_cli.steps.context import Context
+from initpools_cli.steps.find_embeddings import find_embeddings
 
 #: Clusters are made from at most this many directions of the embeddings.
 DIRECTIONS = 64
@@ -23,7 +25,8 @@ PER_CLUSTER, MOST_CLUSTERS = 50, 100
 class RunImages:
     """Groups and neighbors of the train images of a run, computed when they are first asked for.
 
-    Nothing is embedded here: without embeddings there are no neighbors.
+    The embeddings are those of the labeling loop, else the newest. Nothing is embedded here: without embeddings there
+    are no neighbors.
 
     Parameters
     ----------
@@ -32,6 +35,7 @@ class RunImages:
 
     def __init__(self, context: Context) -> None:
         self._context = context
+        context.loop_embeddings = of_loop
         # Two windows may ask for the same array at the same time.
         self._lock = threading.Lock()
         self._orders: dict[bytes, NDArray[np.int64]] = {}
@@ -77,7 +81,7 @@ class RunImages:
             return self.copies
         with self._lock:
             if "_near" not in self.__dict__:
-                self._near = duplicate_groups(self._context).near
+                self._near = duplicate_groups(self._context, self._embed_step).near
         return self._near
 
     def clusters(self, *, compute: bool) -> NDArray[np.int64] | None:
@@ -154,9 +158,7 @@ class RunImages:
 
     @cached_property
     def _embed_step(self) -> FinishedStep | None:
-        """The newest embeddings of all present images."""
-        steps = [step for step in self._context.run.steps("embed") if step.stale_input() is None]
-        return steps[-1] if steps else None
+        return find_embeddings(self._context)
 
     @cached_property
     def _directions(self) -> NDArray[np.float32] | None:

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from initpools_cli.core.rundir import Run
 from initpools_cli.labeling.label_history import rounds
-from initpools_cli.steps.context import LoopEmbeddings
+from initpools_cli.steps.context import Context, LoopEmbeddings
+
+
+def of_loop(run: Run) -> LoopEmbeddings | None:
+    """Return the embeddings that the next round reads: those of the rounds, else those of the first pool."""
+    return of_rounds(run) or of_first_pool(run)
 
 
 def of_rounds(run: Run) -> LoopEmbeddings | None:
@@ -23,3 +28,10 @@ def of_first_pool(run: Run) -> LoopEmbeddings | None:
             if kind == "embed":
                 return LoopEmbeddings(file.partition("/")[0], pool.id)
     return None
+
+
+def tell_change(context: Context, name: str) -> None:
+    """Report that the user has named other embeddings than the labeling loop used."""
+    used = context.loop_embeddings(context.run)
+    if used is not None and name != used.name:
+        context.report.once(f"The labeling loop changes its embeddings: {used.step} used embed/{used.name}.")

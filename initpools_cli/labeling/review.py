@@ -54,11 +54,13 @@ def doubtful_labels(
     import pandas as pd
 
     from initpools_cli.stats.label_doubt import label_doubt
+    from initpools_cli.steps.find_embeddings import find_embeddings
     from initpools_cli.steps.near_duplicates import duplicate_groups
 
     rows, codes = labeled.rows, labeled.codes
     names = np.array(labeled.classes, dtype=object)
-    conflict = _conflicts(duplicate_groups(context).near[rows], codes)
+    groups = duplicate_groups(context, find_embeddings(context, experiment.encoder)).near
+    conflict = _conflicts(groups[rows], codes)
     doubt, predictions = np.zeros(len(rows)), codes
     if probs is not None:
         probs = _mean_probabilities(context, experiment, labeled, probs)

@@ -46,7 +46,7 @@ from initpools_cli.labeling.label_sets import (
     refuse_settings_of_one_class,
     set_predictions,
 )
-from initpools_cli.labeling.loop_embeddings import of_first_pool, of_rounds
+from initpools_cli.labeling.loop_embeddings import of_loop, tell_change
 from initpools_cli.labeling.next_batch import next_batch, predictions
 from initpools_cli.labeling.replace_round import ReplacedBatch, read_next, same_but_batch
 from initpools_cli.labeling.review import DOUBTFUL, doubtful_labels
@@ -114,7 +114,7 @@ def label_round(
     if context.data.multilabel:
         refuse_settings_of_one_class(table)
     newest = _newest(context)
-    context.loop_embeddings = of_rounds(context.run) or of_first_pool(context.run)
+    context.loop_embeddings = of_loop
     checksums = {str(file.resolve()): checksum(file) for file in labels if file.is_file()}
     # Count the changes of classes before reading the labels: later changes apply to these labels.
     changes = len(read_changes(context.run))
@@ -138,6 +138,8 @@ def label_round(
     codes = np.full((len(context.data.kept), *labeled_codes.shape[1:]), -1, dtype=labeled_codes.dtype)
     codes[labeled.rows] = labeled_codes
     experiment, reads = build_experiment(provider, spec, {"train": codes}, len(labeled.classes), context.data.kept)
+    if provider.source:
+        tell_change(context, experiment.encoder)
     step_table = _step_table(context, table, spec, experiment, labeled, ask)
     step = context.run.step(
         LOOP, f"{PREFIX}{labeled.number}", step_table, {**context.items_checksum(), **reads}, force=context.force

@@ -169,12 +169,13 @@ def _name(row: Mapping[str, Any]) -> str:
 
 def near_duplicates(context: Context, missing: list[str]) -> Section | None:
     """Show the largest groups of near-duplicates, and those with different labels first."""
+    from initpools_cli.steps.find_embeddings import find_embeddings
     from initpools_cli.steps.near_duplicates import duplicate_groups
 
     if not context.data.has_images:
         return None
     try:
-        groups = duplicate_groups(context).near
+        groups = duplicate_groups(context, find_embeddings(context)).near
     except UserError as error:
         missing.append(f"near-duplicates: {error.fact} {error.remedy}")
         return None

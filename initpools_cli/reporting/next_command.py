@@ -15,6 +15,7 @@ from initpools_cli.datasets.annotations.table import read
 from initpools_cli.datasets.embeddings import is_embeddings
 from initpools_cli.labeling.batch import LISTS
 from initpools_cli.labeling.label_history import label_files_of, number_of
+from initpools_cli.labeling.loop_embeddings import of_loop
 from initpools_cli.labeling.page import FOLDER, round_words
 from initpools_cli.labeling.shares import files_of
 from initpools_cli.strategies.defaults import FIRST_POOL, MULTILABEL_QUERY, QUERY
@@ -59,7 +60,7 @@ def next_command(run: Run, overview: dict[str, Any], *, labeled: bool, images: i
             ["embed"],
             "compute embeddings of the images" if _has_images(run) else "copy the embeddings to the run",
         )
-    elif (stale := _stale_embeddings(overview)) is not None:
+    elif (stale := _stale_embeddings(run, overview)) is not None:
         return stale["renew"], f"remake {stale['step']}: it is {stale['problem'].partition(':')[0]}"
     elif labeled and LOOP not in kinds and not overview["labels"]:
         words, why = _measure(run, overview, kinds, images)
@@ -78,10 +79,18 @@ def _has_images(run: Run) -> bool:
     return not is_embeddings(str(run.facts()["dataset"].get("name", "")))
 
 
-def _stale_embeddings(overview: dict[str, Any]) -> dict[str, Any] | None:
-    """Find the row of the newest embeddings if they must be remade first."""
-    embeddings = [row for row in overview["steps"] if row["step"].startswith("embed/")]
-    return embeddings[-1] if embeddings and embeddings[-1]["problem"] and embeddings[-1]["renew"] else None
+def _stale_embeddings(run: Run, overview: dict[str, Any]) -> dict[str, Any] | None:
+    """Find the row of the embeddings of the labeling loop, else of the newest, if they must be remade first."""
+    try:
+        used = of_loop(run)
+    except UserError:
+        # `status` shows the damage in the line of the round or the pool.
+        used = None
+    rows = [row for row in overview["steps"] if row["step"].startswith("embed/")]
+    row = next(
+        (row for row in rows if used is not None and row["step"] == f"embed/{used.name}"), rows[-1] if rows else None
+    )
+    return row if row and row["problem"] and row["renew"] else None
 
 
 def _measure(run: Run, overview: dict[str, Any], kinds: set[str], images: int) -> Suggestion:

@@ -6,7 +6,7 @@ import hashlib
 import io
 import json
 import shlex
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -63,8 +63,9 @@ class Context:
         Prints lines and progress.
     force : bool
         Run the step again even if it is finished.
-    loop_embeddings : LoopEmbeddings or None
-        The default of ``--from``; None: the newest embeddings of the run.
+    loop_embeddings : callable
+        Finds the embeddings of the labeling loop in the run: the default of ``--from``. Where it returns None, the
+        default is the newest embeddings.
     """
 
     run: Run
@@ -73,7 +74,7 @@ class Context:
     report: Reporter
     force: bool = False
     command: str = field(default_factory=command_line)
-    loop_embeddings: LoopEmbeddings | None = None
+    loop_embeddings: Callable[[Run], LoopEmbeddings | None] = lambda _: None
 
     def __post_init__(self) -> None:
         """Limit the linear algebra to `run.threads`."""

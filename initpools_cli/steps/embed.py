@@ -16,6 +16,7 @@ from initpools_cli.steps.embed_backbone import embed_backbone
 from initpools_cli.steps.embed_file import embed_file
 from initpools_cli.steps.embed_shards import write_shards
 from initpools_cli.steps.encoder import UNTRAINED, load, pretrain_of
+from initpools_cli.steps.find_embeddings import name_in_loop
 from initpools_cli.steps.write_embeddings import BATCH, PATCHES, write_embeddings
 
 
@@ -143,7 +144,7 @@ def newest(context: Context, source: str = "") -> FinishedStep:
         `source` is unknown, or the embeddings are stale.
     """
     steps = context.run.steps("embed")
-    name = source or _name_in_loop(context)
+    name = source or name_in_loop(context)
     if name:
         step = _find_step(context, name)
     else:
@@ -161,7 +162,8 @@ def newest(context: Context, source: str = "") -> FinishedStep:
         context.report.say(f"making embeddings first: `{context.command_for('embed', name)}`")
         step, _ = embed(context.for_needed_step("embed", name), name)
     context.report.once(f"embeddings: {describe_source(step)}")
-    _compare_with_loop(context, step, steps)
+    if not source:
+        _compare_with_loop(context, step, steps)
     if not source and step.table.get("source") in UNTRAINED and context.data.splits["train"].images.shape[3] == 3:
         context.report.once(
             f"{step.id} are plain {'pixels' if step.name == 'pixels' else 'principal components of pixels'}, which "
@@ -170,22 +172,13 @@ def newest(context: Context, source: str = "") -> FinishedStep:
     return step.require_fresh()
 
 
-def _name_in_loop(context: Context) -> str:
-    """Return the name of the embeddings of the labeling loop; empty without a loop, or if the run has lost them."""
-    used = context.loop_embeddings
-    if used is None or not any(context.run.find_step(f"{kind}/{used.name}") for kind in ("embed", "pretrain")):
-        return ""
-    return used.name
-
-
 def _compare_with_loop(context: Context, step: FinishedStep, steps: list[FinishedStep]) -> None:
-    """Report that the labeling loop goes on with older embeddings, or changes to others."""
-    used = context.loop_embeddings
+    """Report that the embeddings are those of the labeling loop and not the newest, or that the run has lost these."""
+    used = context.loop_embeddings(context.run)
     if used is None:
         return
     if step.name != used.name:
-        lost = "" if _name_in_loop(context) else ", which the run no longer has"
-        context.report.once(f"The labeling loop changes its embeddings: {used.step} used embed/{used.name}{lost}.")
+        context.report.once(f"{used.step} used embed/{used.name}, which the run no longer has.")
     elif steps and steps[-1].name != used.name:
         context.report.once(
             f"These are the embeddings of {used.step}; the newest are {steps[-1].id}: add --from {steps[-1].name} to "

@@ -39,7 +39,7 @@ def scores_of(
     ----------
     source : str
         The pretrain or the embeddings to score with. Default: for a pretext task the newest score there is, else its
-        newest pretrain; for a score of embeddings the newest embeddings; for one of dynamics the newest dynamics.
+        newest pretrain; for a score of embeddings those of `newest`; for one of dynamics the newest dynamics.
     user : UserArrays, optional
         Embeddings from a file.
     params : mapping, optional

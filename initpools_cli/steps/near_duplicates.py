@@ -40,28 +40,23 @@ class Groups:
     near: NDArray[np.int64]
 
 
-def duplicate_groups(context: Context, embeddings: np.ndarray | None = None) -> Groups:
+def duplicate_groups(context: Context, step: FinishedStep | None) -> Groups:
     """Group the train images of a run; images that are left out of the data set are in no group.
 
     Parameters
     ----------
     context : Context
-    embeddings : (n, d) array, optional
-        Default: the groups that are stored with the newest embeddings of the run. Nothing is embedded here.
+    step : FinishedStep or None
+        Embeddings, see `find_embeddings`.
     """
     exact = exact_groups(context.data.train_items, context.data.kept)
-    if embeddings is not None:
-        return Groups(exact, near_groups(embeddings, context.data.kept, exact))
-    steps = context.run.steps("embed") if context.run.exists else []
-    return Groups(exact, exact if not steps else _of_step(steps[-1], context.data.kept, exact))
+    return Groups(exact, exact if step is None else _of_step(step, context.data.kept, exact))
 
 
 def _of_step(step: FinishedStep, mask: np.ndarray, exact: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Read the groups of an embed step; compute them for one of an older version or of fewer images."""
+    """Read the groups of an embed step; compute them for one of an older version."""
     if NEAR in step.facts["writes"]:
-        near = step.array(NEAR)
-        if len(near) == len(exact):
-            return near
+        return step.array(NEAR)
     return near_groups(step.array("train.npy", mapped=True), mask, exact)
 
 

@@ -81,7 +81,7 @@ class Provider(ABC):
     report : Reporter
     files : UserFiles
     source : str
-        ``--from``; "" for the newest.
+        ``--from``; "" for its default.
     context : Context or None
         Of the run; None without one.
     """

@@ -132,7 +132,7 @@ def rank(provider: Provider) -> Ranking:
     """Rank all images; a run stores the order in ``rank/<strategy>/{sorted_idx.npy,scores.npy}``.
 
     Without ``--from``, a strategy that is registered to rank logits reads those of the reference classifier if there
-    are labels; all others read the newest embeddings.
+    are labels; all others read the embeddings of the labeling loop, else the newest.
 
     Images that are labeled, excluded or not kept are not ranked; `rank.all_rows` appends them.
 

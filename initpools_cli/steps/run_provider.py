@@ -39,7 +39,7 @@ class RunProvider(Provider):
     context : Context
     files : UserFiles, optional
     source : str
-        ``--from``: the step of the embeddings and scores; "" for the newest.
+        ``--from``: the step of the embeddings and scores; "" for its default.
     """
 
     context: Context

@@ -43,7 +43,7 @@ def score(
     name : str
         The score's name.
     source : str
-        The pretrain or the embeddings to score with; default: the newest.
+        The pretrain or the embeddings to score with; default: the newest pretrain, or the embeddings of `newest`.
     user : UserArrays, optional
         Embeddings from a file.
     params : mapping, optional

@@ -11,9 +11,9 @@ import numpy as np
 
 from initpools_cli.core.checksums import signature
 from initpools_cli.core.seeds import generator
+from initpools_cli.steps.find_embeddings import find_embeddings
 
 if TYPE_CHECKING:
-    from initpools_cli.core.rundir import FinishedStep
     from initpools_cli.steps.context import Context
 
 #: At most this many images are compared with the others; more are a random sample.
@@ -84,7 +84,7 @@ def overlap_of_labeled(context: Context, encoder: str, rows: np.ndarray, classes
     ----------
     context : Context
     encoder : str
-        See `tell_test`.
+        See `find_embeddings`.
     rows : (m,) int64
     classes : int
 
@@ -97,7 +97,7 @@ def overlap_of_labeled(context: Context, encoder: str, rows: np.ndarray, classes
         return {}
     sums = context.data.train_items["sha256"].to_numpy()[rows]
     originals = rows[np.sort(np.unique(sums, return_index=True)[1])]
-    step = _embed_step(context, encoder)
+    step = find_embeddings(context, encoder)
     if step is not None:
         points = np.load(step.folder / "train.npy", mmap_mode="r")[originals]
     elif context.data.has_images:
@@ -138,11 +138,11 @@ def tell_test(context: Context, encoder: str) -> None:
     ----------
     context : Context
     encoder : str
-        The step of the embeddings to compare; "" for the newest. Without embeddings, pixels are compared.
+        See `find_embeddings`. Without embeddings, pixels are compared.
     """
     if context.data.groups is not None or "test" not in context.data.splits:
         return
-    step = _embed_step(context, encoder)
+    step = find_embeddings(context, encoder)
     if step is not None:
         outcome = step.facts["outcome"]
         # Steps of older versions have not counted them.
@@ -159,11 +159,6 @@ def _cached_outcome(context: Context, folder: Path) -> dict[str, Any]:
     if key not in _outcomes:
         _outcomes[key] = overlap_of_test(context, folder, {})
     return _outcomes[key]
-
-
-def _embed_step(context: Context, encoder: str) -> FinishedStep | None:
-    steps = context.run.steps("embed") if context.run.exists else []
-    return next((step for step in reversed(steps) if encoder in ("", step.name)), None)
 
 
 def _thumbnails(images: np.ndarray) -> np.ndarray:

@@ -159,7 +159,7 @@ def build_experiment(
     Parameters
     ----------
     provider : RunProvider
-        Its source is the encoder of the embeddings; "" for the newest.
+        Its source is the encoder of the embeddings; "" for the default of ``--from``.
     labels : mapping of str to (n,) int64 or (n, c) int8
         By split.
     classes : int
@@ -261,7 +261,7 @@ class StrategyArrays:
         knobs : dict
             The knobs that the user set for it.
         source : str
-            The step of its inputs; "" for the newest.
+            The step of its inputs; "" for the default of ``--from``.
         """
         from initpools_cli.training.experiment import MethodCall
 
@@ -340,7 +340,7 @@ def build_settings(
 def _find_pretrain(context: Context, embed_step: FinishedStep | None, source: str, learner: str) -> FinishedStep:
     """Find the pretrain whose weights a learner starts from: the source of the embeddings."""
     if embed_step is None and not source:
-        used = context.loop_embeddings
+        used = context.loop_embeddings(context.run)
         return (used and context.run.find_step(f"pretrain/{used.name}")) or pretrain_of(context)
     step_id = f"pretrain/{source}" if embed_step is None else str(embed_step.table.get("source", ""))
     step = context.run.find_step(step_id) if step_id.startswith("pretrain/") else None
