@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -59,6 +61,23 @@ def test_a_step_is_whole_or_not_there(run: Run) -> None:
     assert done.facts["table"] == {"a": 1}
     assert list(done.facts["writes"]) == ["whole"]
     assert step.finished is not None
+
+
+def test_the_facts_of_many_steps_share_their_strings(run: Run) -> None:
+    """A process keeps the facts of all rounds of a labeling loop."""
+    for name in ("a", "b"):
+        make(run.step("pool", name, {"query": ["a strategy"], "params": {"of a knob": "some value"}}, {}))
+    one, other = (list(strings(step.facts["table"])) for step in run.steps("pool"))
+    assert len(one) == 5 and all(text is same for text, same in zip(one, other, strict=True))
+
+
+def strings(value: object) -> Iterator[str]:
+    """Every key and text of a table."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list):
+        for each in itertools.chain.from_iterable(value.items()) if isinstance(value, dict) else value:
+            yield from strings(each)
 
 
 def test_unfinished_work_survives_only_for_the_very_same_step(run: Run) -> None:
