@@ -53,8 +53,8 @@ def load(file: Path) -> Settings:
 def sweep_of(file: Path | None, **changed: object) -> ExperimentSpec:
     """The strategies, queries and learners of a file or of the defaults, where some of its [al] is changed."""
     settings, origins = load_settings("al", file=file)
-    context = Context(Run(Path("no run")), settings, origins, Reporter(quiet=True))
-    return build_spec(context, settings.al.model_copy(update=changed))
+    settings = settings.model_copy(update={"al": settings.al.model_copy(update=changed)})
+    return build_spec(Context(Run(Path("no run")), settings, origins, Reporter(quiet=True)))
 
 
 @pytest.mark.parametrize("file", CONFIGS, ids=name_of)

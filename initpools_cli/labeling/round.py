@@ -110,7 +110,8 @@ def label_round(
         If a setting has no effect, there is no label, or a query needs a model and there is only one class.
     """
     count_budgets(context)
-    table = _table(context)
+    _refuse_settings(context)
+    table = context.settings.al
     if context.data.multilabel:
         refuse_settings_of_one_class(table)
     newest = _newest(context)
@@ -128,7 +129,7 @@ def label_round(
                 "Leave some of them out of that file.",
                 len(labeled.table),
             )
-    spec = build_spec(context, table, multilabel=context.data.multilabel)
+    spec = build_spec(context, multilabel=context.data.multilabel)
     require_classes(labeled.classes, f"{' and '.join(map(str, labels))} (--labels)")
     if ask:
         _refuse_oracle(spec)
@@ -140,7 +141,7 @@ def label_round(
     experiment, reads = build_experiment(provider, spec, {"train": codes}, len(labeled.classes), context.data.kept)
     if provider.source:
         tell_change(context, experiment.encoder)
-    step_table = _step_table(context, table, spec, experiment, labeled, ask)
+    step_table = _step_table(context, spec, experiment, labeled, ask)
     step = context.run.step(
         LOOP, f"{PREFIX}{labeled.number}", step_table, {**context.items_checksum(), **reads}, force=context.force
     )
@@ -161,7 +162,7 @@ def label_round(
                 "Run the same command again.",
                 _newest(context)[0],
             )
-        step.outcome = _work(context, table, spec, experiment, labeled, ask, scratch)
+        step.outcome = _work(context, spec, experiment, labeled, ask, scratch)
         refuse_changed(Path(), checksums)
         paths = [str(file.resolve()) for file in labels]
         step.outcome["annotations"] = paths[0] if len(paths) == 1 else paths
@@ -195,7 +196,6 @@ def history(context: Context) -> list[dict[str, Any]]:
 
 def _work(
     context: Context,
-    table: AlTable,
     spec: ExperimentSpec,
     experiment: ExperimentData,
     labeled: LabelHistory,
@@ -207,7 +207,7 @@ def _work(
     from initpools_cli.training.learners.registry import learners
 
     learner = learners.get(next(iter(spec.learners)))
-    settings = build_settings(context, table, spec, init_budget=0, rounds=1, candidates=1.0)
+    settings = build_settings(context, spec, init_budget=0, rounds=1, candidates=1.0)
     device = context.machine.device
     multilabel = context.data.multilabel
     validate = cross_validate_sets if multilabel else cross_validate
@@ -224,7 +224,7 @@ def _work(
     estimates = (
         {"multilabel": True}
         if multilabel
-        else _estimates(context, table, learner.name, experiment, labeled, validation, rest, probs)
+        else _estimates(context, learner.name, experiment, labeled, validation, rest, probs)
     )
     outcome = {
         **_counts(labeled, rest),
@@ -238,8 +238,8 @@ def _work(
     }
     _write_labels(context, labeled, scratch)
     _write_predictions(context, experiment, labeled, validation, rest, probs, scratch)
-    if ask and has_reached(table.stop_at, outcome):
-        outcome["stopped"], ask = table.stop_at, False
+    if ask and has_reached(context.settings.al.stop_at, outcome):
+        outcome["stopped"], ask = context.settings.al.stop_at, False
     batch = next_batch(context, spec, experiment, settings, model, labeled) if ask else None
     if batch is not None:
         write_frame(scratch / "next.csv", batch)
@@ -309,7 +309,6 @@ def _overlap(
 
 def _estimates(
     context: Context,
-    table: AlTable,
     learner: str,
     experiment: ExperimentData,
     labeled: LabelHistory,
@@ -320,6 +319,7 @@ def _estimates(
     """Return the outcomes of audit images and suggestions, and the forecast."""
     # Skipped images are not counted.
     rest = None if probs is None else probs[~np.isin(unlabeled, labeled.skipped)]
+    table = context.settings.al
     settings = {"encoders": [experiment.encoder] if experiment.encoder else [], "learner": table.learner}
     earlier = [step for step in rounds(context.run) if number_of(step.name) < labeled.number]
     foreseen = audit_predictions(earlier, labeled, settings)
@@ -334,14 +334,8 @@ def _estimates(
     }
 
 
-def _table(context: Context) -> AlTable:
-    """Validate [al] for a labeling round.
-
-    Raises
-    ------
-    UserError
-        If a setting is only for sweeps, or there are several queries, learners or encoders.
-    """
+def _refuse_settings(context: Context) -> None:
+    """Refuse settings of [al] that are only for sweeps, and several queries or learners."""
     table = context.settings.al
     remedy = "leave out --labels to run a sweep"
     refuse_settings(context, SWEEP_ONLY, "with --labels: it is for sweeps", remedy)
@@ -353,7 +347,6 @@ def _table(context: Context) -> AlTable:
             "Use --set al.validation=none or --set al.validation=from-budget.",
             "free-val",
         )
-    return table
 
 
 def _only(names: list[str], flag: str) -> str:
@@ -388,10 +381,10 @@ def _refuse_single_class(spec: ExperimentSpec, labeled: LabelHistory) -> None:
 
 
 def _step_table(
-    context: Context, table: AlTable, spec: ExperimentSpec, experiment: ExperimentData, labeled: LabelHistory, ask: bool
+    context: Context, spec: ExperimentSpec, experiment: ExperimentData, labeled: LabelHistory, ask: bool
 ) -> dict[str, Any]:
     """Return everything that the result depends on, for ``step.toml``."""
-    select = context.settings.select
+    table, select = context.settings.al, context.settings.select
     entries: dict[str, Any] = {key: getattr(table, key) for key in USED}
     if ask:
         entries |= {key: getattr(table, key) for key in ("audit", "stop_at") if getattr(table, key)}

@@ -26,17 +26,15 @@ def replay(context: Context, selects: Callable[[str, str, str, str, int], bool])
     """
     from initpools_cli.training.experiment import block_jobs, first_pool_jobs
 
-    table = context.settings.al
-    spec = build_spec(context, table, multilabel=context.data.multilabel)
-    experiments, _ = experiments_of(context, spec, table.encoders, None)
-    settings = settings_of(context, table, spec, next(iter(experiments.values())))
+    spec = build_spec(context, multilabel=context.data.multilabel)
+    experiments, _ = experiments_of(context, spec, None)
+    settings = settings_of(context, spec, next(iter(experiments.values())))
     device = str(context.machine.device)
     inits, queries = [each.name for each in spec.inits], [each.name for each in spec.queries]
-    pools = {
-        (job.encoder, job.init, tuple(job.seeds)): job for job in first_pool_jobs(list(experiments), inits, table.seeds)
-    }
+    seeds = context.settings.al.seeds
+    pools = {(job.encoder, job.init, tuple(job.seeds)): job for job in first_pool_jobs(list(experiments), inits, seeds)}
     rows: list[dict[str, Any]] = []
-    for block in block_jobs(list(experiments), inits, queries, list(spec.learners), table.seeds):
+    for block in block_jobs(list(experiments), inits, queries, list(spec.learners), seeds):
         names = ["", block.query] if block.with_first else [block.query]
         if not any(
             selects(block.encoder, block.init, query, block.learner, seed) for query in names for seed in block.seeds

@@ -62,13 +62,12 @@ class ExperimentSpec:
         return self.knobs.get(strategy.base, {}) | self.knobs.get(strategy.name, {})
 
 
-def build_spec(context: Context, table: AlTable, *, multilabel: bool = False) -> ExperimentSpec:
+def build_spec(context: Context, *, multilabel: bool = False) -> ExperimentSpec:
     """Resolve the strategies, queries and learners of [al]; the data set is not opened.
 
     Parameters
     ----------
     context : Context
-    table : AlTable
     multilabel : bool
         Whether images can have several labels.
 
@@ -82,8 +81,8 @@ def build_spec(context: Context, table: AlTable, *, multilabel: bool = False) ->
     from initpools_cli.training.learners.registry import learners
     from initpools_cli.training.model_outputs import require_outputs
 
-    select = context.settings.select
-    _refuse_balance(context, table)
+    table, select = context.settings.al, context.settings.select
+    _refuse_balance(context)
 
     def resolve(name: str) -> StrategySpec:
         strategy = parse_strategy(name)
@@ -306,7 +305,7 @@ class StrategyArrays:
 
 
 def build_settings(
-    context: Context, table: AlTable, spec: ExperimentSpec, *, init_budget: int, rounds: int, candidates: float
+    context: Context, spec: ExperimentSpec, *, init_budget: int, rounds: int, candidates: float
 ) -> ExperimentSettings:
     """Build the settings of an experiment or a labeling round.
 
@@ -317,7 +316,7 @@ def build_settings(
     """
     from initpools_cli.training.experiment import ExperimentSettings, OutputCounts
 
-    select = context.settings.select
+    table, select = context.settings.al, context.settings.select
     return ExperimentSettings(
         init_budget=init_budget,
         budget=table.budget,
@@ -433,9 +432,9 @@ def _refuse_same(flag: str, strategies: list[StrategySpec]) -> None:
             )
 
 
-def _refuse_balance(context: Context, table: AlTable) -> None:
+def _refuse_balance(context: Context) -> None:
     """Refuse a balance for all strategies, because it would also apply to the baseline ``random``."""
-    select = context.settings.select
+    table, select = context.settings.al, context.settings.select
     if select.balance == "none":
         return
     suffix = Balance(select.balance, select.n_clusters if select.balance == "kmeans" else 0).suffix

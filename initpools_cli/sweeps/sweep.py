@@ -67,25 +67,24 @@ def al_run(
         ``al.strict``, a label is read that was not bought.
     """
     count_budgets(context)
-    table = context.settings.al
     context.require_labels("al-run")
     remedy = "pass labels: --labels FILE.csv"
     refuse_settings(context, ROUND_ONLY, "in a sweep: it is for rounds of labeling", remedy)
-    spec = build_spec(context, table, multilabel=context.data.multilabel)
+    spec = build_spec(context, multilabel=context.data.multilabel)
     leaking = leaking_rankings(context, spec)
-    _refuse_known_leaks(table, spec, leaking)
-    experiments, reads = experiments_of(context, spec, table.encoders, files)
+    _refuse_known_leaks(context.settings.al, spec, leaking)
+    experiments, reads = experiments_of(context, spec, files)
     tell_test(context, next(iter(experiments)))
-    settings = settings_of(context, table, spec, next(iter(experiments.values())))
-    identity = _identity(context, table, spec, experiments, settings)
+    settings = settings_of(context, spec, next(iter(experiments.values())))
+    identity = _identity(context, spec, experiments, settings)
     step = context.run.step("al", name, identity, {**context.items_checksum(), **reads}, force=context.force)
     if step.finished:
         return step.finished, False
     device = str(context.machine.device)
     count = 1 if device != "cpu" else context.machine.threads
-    workers = Executor(table.backend, count, scheduler, list(experiments.values()))
+    workers = Executor(context.settings.al.backend, count, scheduler, list(experiments.values()))
     with context.writing(step) as scratch:
-        pools, results = _sweep(context, table, spec, experiments, settings, device, workers, scratch)
+        pools, results = _sweep(context, spec, experiments, settings, device, workers, scratch)
         rows = [row for _, result in results for row in result.rows]
         multilabel = context.data.multilabel
         _write_rows(scratch / "rounds.csv", rows, multilabel=multilabel)
@@ -110,7 +109,6 @@ def al_run(
 
 def _sweep(
     context: Context,
-    table: AlTable,
     spec: ExperimentSpec,
     experiments: dict[str, ExperimentData],
     settings: ExperimentSettings,
@@ -122,8 +120,9 @@ def _sweep(
     from initpools_cli.training.experiment import block_jobs, first_pool_jobs
 
     inits, queries = [each.name for each in spec.inits], [each.name for each in spec.queries]
-    pools = list(first_pool_jobs(list(experiments), inits, table.seeds))
-    blocks = list(block_jobs(list(experiments), inits, queries, list(spec.learners), table.seeds))
+    seeds = context.settings.al.seeds
+    pools = list(first_pool_jobs(list(experiments), inits, seeds))
+    blocks = list(block_jobs(list(experiments), inits, queries, list(spec.learners), seeds))
     work = scratch / "work"
     n_done = len(list(work.glob("block-*.npz")))
     if n_done:
@@ -142,9 +141,7 @@ def _sweep(
         ]
 
     with context.report.progress("first pools", sum(len(job.seeds) for job in pools), "pools") as bar:
-        pool_results = run_jobs(
-            select_pools, jobs(pools), work, "pools", workers, _reporter(context, table, pools, bar)
-        )
+        pool_results = run_jobs(select_pools, jobs(pools), work, "pools", workers, _reporter(context, pools, bar))
     by_job = {(job.encoder, job.init, tuple(job.seeds)): pool for job, pool in zip(pools, pool_results, strict=True)}
 
     def first(job: BlockJob) -> JobResult:
@@ -161,14 +158,12 @@ def _sweep(
             work,
             "block",
             workers,
-            _reporter(context, table, blocks, bar),
+            _reporter(context, blocks, bar),
         )
     return list(zip(pools, pool_results, strict=True)), list(zip(blocks, results, strict=True))
 
 
-def _reporter(
-    context: Context, table: AlTable, jobs: Sequence[Any], bar: ProgressBar
-) -> Callable[[int, JobResult, bool], None]:
+def _reporter(context: Context, jobs: Sequence[Any], bar: ProgressBar) -> Callable[[int, JobResult, bool], None]:
     """Make a callback that reports progress and failed cells, and ends the sweep on a leak under ``al.strict``."""
 
     def advance(number: int, result: JobResult, is_new: bool) -> None:
@@ -182,7 +177,7 @@ def _reporter(
             # A failed cell is recorded as failed, not as 0, and the sweep continues.
             context.report.warn(f"{cell}, seed {row['seed']} failed in round {row['round']}: {row['error']}")
         leaks = [row for row in result.rows if row.get("leaks")]
-        if table.strict and leaks:
+        if context.settings.al.strict and leaks:
             row = leaks[0]
             cell = ", ".join((row["init"], row["query"] or "no query", row["learner"]))
             raise _leak(cell, f"reads {row['leaks']} labels that were not bought")
@@ -208,7 +203,7 @@ def _leak(name: str, what: str) -> UserError:
 
 
 def experiments_of(
-    context: Context, spec: ExperimentSpec, sources: Sequence[str], files: UserFiles | None
+    context: Context, spec: ExperimentSpec, files: UserFiles | None
 ) -> tuple[dict[str, ExperimentData], dict[str, str]]:
     """Return the data of an experiment for each encoder, and the checksums of the files that they read."""
     experiments: dict[str, ExperimentData] = {}
@@ -216,7 +211,7 @@ def experiments_of(
     labels = labels_of(context)
     mask = context.labeled_only("the sweep")
     provider = RunProvider(context, files)
-    for source in sources or [""]:
+    for source in context.settings.al.encoders or [""]:
         experiment, checksums = build_experiment(
             provider.with_source(source), spec, labels, len(context.data.classes), mask
         )
@@ -229,19 +224,19 @@ def experiments_of(
     return experiments, reads
 
 
-def settings_of(
-    context: Context, table: AlTable, spec: ExperimentSpec, experiment: ExperimentData
-) -> ExperimentSettings:
+def settings_of(context: Context, spec: ExperimentSpec, experiment: ExperimentData) -> ExperimentSettings:
     """Return the settings of a sweep, with the number of rounds for which there are enough candidates."""
+    table = context.settings.al
     init_budget = table.init_budget or table.budget
-    rounds = _round_count(context, table, init_budget, experiment)
-    return build_settings(context, table, spec, init_budget=init_budget, rounds=rounds, candidates=table.candidates)
+    rounds = _round_count(context, init_budget, experiment)
+    return build_settings(context, spec, init_budget=init_budget, rounds=rounds, candidates=table.candidates)
 
 
-def _round_count(context: Context, table: AlTable, init_budget: int, experiment: ExperimentData) -> int:
-    """Return the number of rounds for which there are enough candidates; warn if it is less than `table.rounds`."""
+def _round_count(context: Context, init_budget: int, experiment: ExperimentData) -> int:
+    """Return the number of rounds for which there are enough candidates; warn if it is less than ``al.rounds``."""
     from initpools_cli.training.experiment import candidate_count
 
+    table = context.settings.al
     # Whole groups do not give every seed the same number.
     candidates = min(candidate_count(experiment, table.candidates, context.seed + seed) for seed in range(table.seeds))
     if init_budget > candidates:
@@ -262,7 +257,6 @@ def _round_count(context: Context, table: AlTable, init_budget: int, experiment:
 
 def _identity(
     context: Context,
-    table: AlTable,
     spec: ExperimentSpec,
     experiments: dict[str, ExperimentData],
     settings: ExperimentSettings,
@@ -271,7 +265,7 @@ def _identity(
     oracles = sorted(set().union(*(experiment.oracles for experiment in experiments.values())))
     experiment = next(iter(experiments.values()))
     return {
-        **{key: value for key, value in table.identity().items() if key not in NOT_IDENTITY},
+        **{key: value for key, value in context.settings.al.identity().items() if key not in NOT_IDENTITY},
         "init": [each.name for each in spec.inits],
         "query": [each.name for each in spec.queries],
         "learner": list(spec.learners),
