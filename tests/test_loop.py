@@ -22,8 +22,7 @@ from scipy.stats import norm
 
 from initpools_cli.cli.options import Common
 from initpools_cli.figures.escape import percent
-from initpools_cli.labeling import review
-from initpools_cli.labeling import round as loop
+from initpools_cli.labeling import review, round_inputs
 from initpools_cli.labeling.images import RunImages
 from initpools_cli.reporting.plot_data import scatter
 from initpools_cli.stats.proportions import share_interval
@@ -342,11 +341,11 @@ def test_labels_of_two_at_once_are_not_lost(
     plain = setup.build_experiment
 
     def meanwhile(*arguments: Any) -> Any:
-        monkeypatch.setattr(loop, "build_experiment", plain)
+        monkeypatch.setattr(round_inputs, "build_experiment", plain)
         _round(initpools, "theirs.csv")
         return plain(*arguments)
 
-    monkeypatch.setattr(loop, "build_experiment", meanwhile)
+    monkeypatch.setattr(round_inputs, "build_experiment", meanwhile)
     result = initpools("al-run", "--labels", "mine.csv")
     assert result.code == 2 and "Another process has finished round-1 meanwhile" in result.err
     assert _round(initpools, "mine.csv")["labeled"] == 15

@@ -12,6 +12,7 @@ from initpools_cli.core.seeds import derive, generator
 from initpools_cli.labeling.folds import folds_of
 from initpools_cli.labeling.forecast import cannot_forecast, confused_pairs
 from initpools_cli.labeling.label_history import LabelHistory, number_of, read_predictions, rounds
+from initpools_cli.labeling.round_inputs import RoundInputs
 from initpools_cli.steps.context import Context
 
 #: Models fitted on random halves of the labels, for the forecast.
@@ -20,22 +21,7 @@ HALVES = 5
 if TYPE_CHECKING:
     import pandas as pd
 
-    from initpools_cli.core.registry import Method
-    from initpools_cli.training.active_learning import Cell
-    from initpools_cli.training.experiment import ExperimentData, ExperimentSettings
     from initpools_cli.training.learners.registry import Classifier
-
-
-def cell_of(
-    context: Context, experiment: ExperimentData, labeled: np.ndarray, candidates: np.ndarray | None = None
-) -> Cell:
-    """Make a cell with these images labeled."""
-    from initpools_cli.training.active_learning import Cell
-    from initpools_cli.training.label_access import LabelAccess
-
-    access = LabelAccess(experiment.labels)
-    access.buy(labeled)
-    return Cell(0, context.seed, np.flatnonzero(experiment.kept) if candidates is None else candidates, labeled, access)
 
 
 @dataclass(frozen=True)
@@ -58,9 +44,7 @@ class CrossValidation:
     probs: np.ndarray | None = None
 
 
-def cross_validate(
-    context: Context, experiment: ExperimentData, settings: ExperimentSettings, learner: Method, labeled: LabelHistory
-) -> CrossValidation:
+def cross_validate(inputs: RoundInputs) -> CrossValidation:
     """Predict every labeled image by a model of the others, in five folds."""
     import pandas as pd
 
@@ -70,6 +54,7 @@ def cross_validate(
     from initpools_cli.stats.temperature import fit_temperature
     from initpools_cli.training.learners.registry import softmax
 
+    context, labeled = inputs.context, inputs.labeled
     rows, codes, classes = labeled.rows, labeled.codes, labeled.classes
     counts = np.bincount(codes, minlength=len(classes))
     by_class = pd.DataFrame({"class": classes, "labeled": counts, "recall": np.nan})
@@ -79,7 +64,7 @@ def cross_validate(
     if (counts > 0).sum() < 2 or folds.max() < 1 or not judged.any():
         single = groups is not None and len(np.unique(groups)) == 1
         return CrossValidation(by_class, {"groups": 1} if single else {})
-    logits = fold_logits(context, experiment, settings, learner, labeled, folds)
+    logits = fold_logits(inputs, folds)
     probs, truth = softmax(logits[judged]), codes[judged]
     metrics = classification_metrics(probs, truth)
     right = probs.argmax(1) == truth
@@ -89,8 +74,8 @@ def cross_validate(
         low, high = grouped_interval(right, groups[judged], worth=EFFECTIVE)
     temperature = fit_temperature(logits[judged], truth)
     halves = []
-    if not cannot_forecast(learner.name, int(judged.sum()), 2):
-        halves = _right_by_halves(context, experiment, settings, learner, labeled, groups)
+    if not cannot_forecast(inputs.learner.name, int(judged.sum()), 2):
+        halves = _right_by_halves(inputs, groups)
     quality = {
         **{name: metrics[name] for name in ("accuracy", "balanced_accuracy", "nll", "ece")},
         "low": low,
@@ -107,14 +92,7 @@ def cross_validate(
     return CrossValidation(by_class, quality, softmax(logits / temperature))
 
 
-def fold_logits(
-    context: Context,
-    experiment: ExperimentData,
-    settings: ExperimentSettings,
-    learner: Method,
-    labeled: LabelHistory,
-    folds: np.ndarray,
-) -> np.ndarray:
+def fold_logits(inputs: RoundInputs, folds: np.ndarray) -> np.ndarray:
     """Return the logits of every labeled image by a model of the other folds, (m, c) float64.
 
     Parameters
@@ -122,40 +100,28 @@ def fold_logits(
     folds : (m,) int64
         The fold of each labeled image.
     """
-    from initpools_cli.training.active_learning import fit, inputs_of
     from initpools_cli.training.crossvalidation import out_of_fold
 
-    inputs = inputs_of(learner, experiment)["train"]
+    context, labeled, images = inputs.context, inputs.labeled, inputs.images("train")
     with context.report.progress("cross-validation", int(folds.max()) + 1, "folds") as bar:
 
         def fit_fold(train: np.ndarray, fold: int) -> Callable[[np.ndarray], np.ndarray]:
-            cell, seed = cell_of(context, experiment, train), derive(context.seed, "loop part", fold)
-            model = fit(learner, cell, seed, experiment, settings, context.machine.device)
+            model = inputs.fit(train, derive(context.seed, "loop part", fold))
             bar.advance()
-            return lambda held_out: model.logits(inputs[held_out])
+            return lambda held_out: model.logits(images[held_out])
 
         return out_of_fold(fit_fold, labeled.rows, folds, len(labeled.classes))
 
 
-def _right_by_halves(
-    context: Context,
-    experiment: ExperimentData,
-    settings: ExperimentSettings,
-    learner: Method,
-    labeled: LabelHistory,
-    groups: np.ndarray | None,
-) -> list[np.ndarray]:
+def _right_by_halves(inputs: RoundInputs, groups: np.ndarray | None) -> list[np.ndarray]:
     """Fit on random halves of the labels, and return which of the other predictions are right, for each half."""
-    from initpools_cli.training.active_learning import fit, inputs_of
-
-    inputs = inputs_of(learner, experiment)["train"]
+    seed, labeled, images = inputs.context.seed, inputs.labeled, inputs.images("train")
     right = []
     for number in range(HALVES):
-        inside = _half(generator(context.seed, "loop half", number), len(labeled.rows), groups)
-        cell, seed = cell_of(context, experiment, labeled.rows[inside]), derive(context.seed, "loop half", number)
-        model = fit(learner, cell, seed, experiment, settings, context.machine.device)
+        inside = _half(generator(seed, "loop half", number), len(labeled.rows), groups)
+        model = inputs.fit(labeled.rows[inside], derive(seed, "loop half", number))
         others = ~inside & labeled.judged
-        right.append(model.logits(inputs[labeled.rows[others]]).argmax(1) == labeled.codes[others])
+        right.append(model.logits(images[labeled.rows[others]]).argmax(1) == labeled.codes[others])
     return [each for each in right if len(each)]
 
 
@@ -193,20 +159,18 @@ def out_of_fold_table(context: Context, probs: np.ndarray, labeled: LabelHistory
     )
 
 
-def on_test(
-    context: Context, model: Classifier, learner: Method, experiment: ExperimentData, labeled: LabelHistory
-) -> dict[str, Any]:
+def on_test(inputs: RoundInputs, model: Classifier) -> dict[str, Any]:
     """Compute the accuracy on the test split; empty if the data set has no labeled test split with these classes."""
     from initpools_cli.stats.group_interval import grouped_interval
     from initpools_cli.stats.proportions import share_interval
-    from initpools_cli.training.active_learning import inputs_of
 
-    test = context.data.splits.get("test")
-    if test is None or test.labels is None or labeled.classes != context.data.classes:
+    data = inputs.context.data
+    test = data.splits.get("test")
+    if test is None or test.labels is None or inputs.labeled.classes != data.classes:
         return {}
     labels = test.labels[test.labeled]
-    right = model.logits(inputs_of(learner, experiment)["test"]).argmax(1) == labels
-    groups = context.data.groups_of("test")
+    right = model.logits(inputs.images("test")).argmax(1) == labels
+    groups = data.groups_of("test")
     if groups is None:
         low, high = share_interval(int(right.sum()), len(labels))
     else:

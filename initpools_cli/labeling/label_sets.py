@@ -7,43 +7,24 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from initpools_cli.core.config import AlTable
 from initpools_cli.core.seeds import derive, generator
-from initpools_cli.datasets.multilabel import one_class_error, texts_of
+from initpools_cli.datasets.multilabel import texts_of
 from initpools_cli.labeling.evaluation import CrossValidation, fold_logits
 from initpools_cli.labeling.folds import folds_of
 from initpools_cli.labeling.label_history import LabelHistory
+from initpools_cli.labeling.round_inputs import RoundInputs
 from initpools_cli.steps.context import Context
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from initpools_cli.core.registry import Method
-    from initpools_cli.training.experiment import ExperimentData, ExperimentSettings
     from initpools_cli.training.learners.registry import Classifier
 
 #: Bootstrap samples of the interval of the macro AUC.
 DRAWS = 200
 
 
-def refuse_settings_of_one_class(table: AlTable) -> None:
-    """Refuse settings of a round that need one class per image.
-
-    Raises
-    ------
-    UserError
-        An audit sample, or an accuracy to stop at.
-    """
-    for flag, value in (("--audit", table.audit), ("--stop-at", table.stop_at)):
-        if value:
-            raise one_class_error(flag, f"Leave out {flag}.")
-    if table.target != AlTable.model_fields["target"].default:
-        raise one_class_error("--target", "Leave out --target.")
-
-
-def cross_validate_sets(
-    context: Context, experiment: ExperimentData, settings: ExperimentSettings, learner: Method, labeled: LabelHistory
-) -> CrossValidation:
+def cross_validate_sets(inputs: RoundInputs) -> CrossValidation:
     """Predict every labeled image by a model of the others, in five folds; see `CrossValidation`.
 
     The metrics are those of `multilabel_metrics`, and ``low`` and ``high``: the 95 % percentile interval of the macro
@@ -58,6 +39,7 @@ def cross_validate_sets(
         multilabel_metrics,
     )
 
+    context, labeled = inputs.context, inputs.labeled
     rows, codes, classes = labeled.rows, labeled.codes, labeled.classes
     counts = codes.sum(axis=0)
     by_class = pd.DataFrame({"class": classes, "labeled": counts, "recall": np.nan})
@@ -65,7 +47,7 @@ def cross_validate_sets(
     judged = labeled.judged
     if not ((counts > 0) & (counts < len(rows))).any() or folds.max() < 1 or not judged.any():
         return CrossValidation(by_class, {})
-    probs = experiment.probabilities(fold_logits(context, experiment, settings, learner, labeled, folds))
+    probs = inputs.experiment.probabilities(fold_logits(inputs, folds))
     judged_probs, truth = probs[judged], codes[judged]
     by_class = by_class.assign(
         recall=label_recalls(judged_probs, truth),
@@ -146,17 +128,15 @@ def out_of_fold_sets(context: Context, probs: np.ndarray, labeled: LabelHistory)
     )
 
 
-def on_test_sets(
-    context: Context, model: Classifier, learner: Method, experiment: ExperimentData, labeled: LabelHistory
-) -> dict[str, Any]:
+def on_test_sets(inputs: RoundInputs, model: Classifier) -> dict[str, Any]:
     """Compute the macro AUC on the test split; empty if the data set has no labeled one with these classes."""
     from initpools_cli.stats.multilabel_metrics import multilabel_metrics
-    from initpools_cli.training.active_learning import inputs_of
 
-    test = context.data.splits.get("test")
-    if test is None or test.labels is None or labeled.classes != context.data.classes:
+    data = inputs.context.data
+    test = data.splits.get("test")
+    if test is None or test.labels is None or inputs.labeled.classes != data.classes:
         return {}
-    probs = experiment.probabilities(model.logits(inputs_of(learner, experiment)["test"]))
+    probs = inputs.experiment.probabilities(model.logits(inputs.images("test")))
     metrics = multilabel_metrics(probs, test.labels[test.labeled])
     names = ("auc", "mean_average_precision", "micro_f1", "macro_f1")
     return {f"test_{name}": metrics[name] for name in names if metrics[name] == metrics[name]}

@@ -9,17 +9,15 @@ import numpy as np
 
 from initpools_cli.core.audit_size import audit_size
 from initpools_cli.core.seeds import derive
-from initpools_cli.labeling.evaluation import cell_of
 from initpools_cli.labeling.label_history import LabelHistory
+from initpools_cli.labeling.round_inputs import RoundInputs
 from initpools_cli.steps.audit_sample import draw, mix, readable
 from initpools_cli.steps.context import Context
 from initpools_cli.steps.rows import tell_short
-from initpools_cli.sweeps.setup import ExperimentSpec
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from initpools_cli.training.experiment import ExperimentData, ExperimentSettings
     from initpools_cli.training.learners.registry import Classifier
 
 
@@ -43,20 +41,15 @@ def predictions(context: Context, rest: np.ndarray, probs: np.ndarray | None, la
     return pd.DataFrame(columns)
 
 
-def next_batch(
-    context: Context,
-    spec: ExperimentSpec,
-    experiment: ExperimentData,
-    settings: ExperimentSettings,
-    model: Classifier,
-    labeled: LabelHistory,
-) -> pd.DataFrame | None:
+def next_batch(inputs: RoundInputs, model: Classifier) -> pd.DataFrame | None:
     """Select the next batch from readable images that were not skipped, as rows of a pool; None if none is left."""
     from initpools_cli.steps.report_card import CardData, nearness
     from initpools_cli.steps.select_pool import pool_rows
     from initpools_cli.strategies.selection import Selection
     from initpools_cli.training.active_learning import run_query
 
+    context, labeled = inputs.context, inputs.labeled
+    experiment, settings = inputs.experiment, inputs.settings
     candidates = _readable(context, np.setdiff1d(np.flatnonzero(experiment.kept), labeled.skipped), labeled)
     free = np.setdiff1d(candidates, labeled.rows)
     if not len(free):
@@ -68,9 +61,9 @@ def next_batch(
     budget = min(len(free) - len(audit), settings.budget)
     if budget:
         selection = run_query(
-            spec.queries[0].name,
-            next(iter(spec.learners)),
-            cell_of(context, experiment, labeled.rows, np.setdiff1d(candidates, audit)),
+            inputs.query.name,
+            inputs.learner.name,
+            inputs.cell(labeled.rows, np.setdiff1d(candidates, audit)),
             model,
             labeled.number,
             experiment,
@@ -84,7 +77,7 @@ def next_batch(
     if size:
         selection, origins = mix(selection, audit, seed)
         context.report.say(f"{len(audit)} audit images, drawn at random, are mixed into the next batch.")
-    embeddings = experiment.arrays[spec.queries[0].name].get("embeddings")
+    embeddings = experiment.arrays[inputs.query.name].get("embeddings")
     near = None
     if embeddings is not None:
         data = CardData.of(embeddings, False, candidates, labeled.rows)

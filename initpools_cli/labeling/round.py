@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -18,13 +18,11 @@ from initpools_cli.core.plugins import plugin_of
 from initpools_cli.core.rundir import LOOP, FinishedStep
 from initpools_cli.core.seeds import derive
 from initpools_cli.datasets.annotations.check import Problem
-from initpools_cli.datasets.multilabel import require_classes
 from initpools_cli.labeling.annotators import TIES, VOTES, agreement_outcome, ties_table, votes_table
 from initpools_cli.labeling.audit import audit_outcome, audit_predictions, suggestion_outcome
 from initpools_cli.labeling.class_changes import APPLIED, read_changes
 from initpools_cli.labeling.evaluation import (
     CrossValidation,
-    cell_of,
     cross_validate,
     on_test,
     out_of_fold_table,
@@ -34,7 +32,6 @@ from initpools_cli.labeling.forecast import cannot_forecast, forecast_outcome
 from initpools_cli.labeling.label_history import (
     PREFIX,
     LabelHistory,
-    labeled_so_far,
     number_of,
     outcome_of,
     rounds,
@@ -43,27 +40,21 @@ from initpools_cli.labeling.label_sets import (
     cross_validate_sets,
     on_test_sets,
     out_of_fold_sets,
-    refuse_settings_of_one_class,
     set_predictions,
 )
-from initpools_cli.labeling.loop_embeddings import of_loop, tell_change
 from initpools_cli.labeling.next_batch import next_batch, predictions
 from initpools_cli.labeling.replace_round import ReplacedBatch, read_next, same_but_batch
 from initpools_cli.labeling.review import DOUBTFUL, doubtful_labels
-from initpools_cli.labeling.stopping import has_reached, refuse_without_audit
+from initpools_cli.labeling.round_inputs import RoundInputs, refuse_round_settings, resolve_round
+from initpools_cli.labeling.stopping import has_reached
 from initpools_cli.steps.audit_sample import AUDIT
 from initpools_cli.steps.context import Context
 from initpools_cli.steps.embedding_scale import scale_entry
 from initpools_cli.steps.rows import distance_identity
-from initpools_cli.steps.run_provider import RunProvider
 from initpools_cli.steps.split_overlap import overlap_of_labeled
 from initpools_cli.steps.user_files import UserFiles
-from initpools_cli.strategies.arrays import MODEL_OUTPUTS
-from initpools_cli.sweeps.al_settings import SWEEP_ONLY, count_budgets, refuse_settings
-from initpools_cli.sweeps.setup import ExperimentSpec, build_experiment, build_settings, build_spec, identity_of
-
-if TYPE_CHECKING:
-    from initpools_cli.training.experiment import ExperimentData
+from initpools_cli.sweeps.al_settings import count_budgets
+from initpools_cli.sweeps.setup import identity_of
 
 #: Settings of [al] that the labeling loop uses.
 USED = ("query", "learner", "budget", "encoders", "space", "views", "passes", "members", "validation", "params")
@@ -110,41 +101,15 @@ def label_round(
         If a setting has no effect, there is no label, or a query needs a model and there is only one class.
     """
     count_budgets(context)
-    _refuse_settings(context)
-    table = context.settings.al
-    if context.data.multilabel:
-        refuse_settings_of_one_class(table)
+    refuse_round_settings(context)
     newest = _newest(context)
-    context.loop_embeddings = of_loop
     checksums = {str(file.resolve()): checksum(file) for file in labels if file.is_file()}
     # Count the changes of classes before reading the labels: later changes apply to these labels.
     changes = len(read_changes(context.run))
-    labeled = labeled_so_far(context, labels, classes, table.annotators)
-    provider = RunProvider(context, files, _only(table.encoders, "--from"))
-    if provider.files.exclude is not None:
-        labeled = replace(labeled, excluded=np.flatnonzero(~provider.image_mask))
-        if not len(labeled.rows):
-            raise UserError(
-                f"{provider.files.exclude} (--exclude): all {len(labeled.table)} labeled images are excluded.",
-                "Leave some of them out of that file.",
-                len(labeled.table),
-            )
-    spec = build_spec(context, multilabel=context.data.multilabel)
-    require_classes(labeled.classes, f"{' and '.join(map(str, labels))} (--labels)")
-    if ask:
-        _refuse_oracle(spec)
-        _refuse_single_class(spec, labeled)
-        refuse_without_audit(table, labeled)
-    labeled_codes = labeled.codes
-    codes = np.full((len(context.data.kept), *labeled_codes.shape[1:]), -1, dtype=labeled_codes.dtype)
-    codes[labeled.rows] = labeled_codes
-    experiment, reads = build_experiment(provider, spec, {"train": codes}, len(labeled.classes), context.data.kept)
-    if provider.source:
-        tell_change(context, experiment.encoder)
-    step_table = _step_table(context, spec, experiment, labeled, ask)
-    step = context.run.step(
-        LOOP, f"{PREFIX}{labeled.number}", step_table, {**context.items_checksum(), **reads}, force=context.force
-    )
+    inputs = resolve_round(context, labels, classes, files, ask=ask)
+    labeled = inputs.labeled
+    reads = {**context.items_checksum(), **inputs.reads}
+    step = context.run.step(LOOP, f"{PREFIX}{labeled.number}", _step_table(inputs, ask), reads, force=context.force)
     earlier = next((each for each in rounds(context.run) if number_of(each.name) == labeled.number), None)
     if earlier is not None:
         # The same labels with other settings: the round is replaced.
@@ -162,7 +127,7 @@ def label_round(
                 "Run the same command again.",
                 _newest(context)[0],
             )
-        step.outcome = _work(context, spec, experiment, labeled, ask, scratch)
+        step.outcome = _work(inputs, ask, scratch)
         refuse_changed(Path(), checksums)
         paths = [str(file.resolve()) for file in labels]
         step.outcome["annotations"] = paths[0] if len(paths) == 1 else paths
@@ -194,53 +159,34 @@ def history(context: Context) -> list[dict[str, Any]]:
     return [outcome_of(step) for step in rounds(context.run)]
 
 
-def _work(
-    context: Context,
-    spec: ExperimentSpec,
-    experiment: ExperimentData,
-    labeled: LabelHistory,
-    ask: bool,
-    scratch: Path,
-) -> dict[str, Any]:
+def _work(inputs: RoundInputs, ask: bool, scratch: Path) -> dict[str, Any]:
     """Write the files of a round, and return its outcome."""
-    from initpools_cli.training.active_learning import fit, inputs_of
-    from initpools_cli.training.learners.registry import learners
-
-    learner = learners.get(next(iter(spec.learners)))
-    settings = build_settings(context, spec, init_budget=0, rounds=1, candidates=1.0)
-    device = context.machine.device
+    context, labeled, experiment = inputs.context, inputs.labeled, inputs.experiment
     multilabel = context.data.multilabel
-    validate = cross_validate_sets if multilabel else cross_validate
-    validation = validate(context, experiment, settings, learner, labeled)
-    model = fit(
-        learner, cell_of(context, experiment, labeled.rows), derive(context.seed, "loop"), experiment, settings, device
-    )
+    validation = (cross_validate_sets if multilabel else cross_validate)(inputs)
+    model = inputs.fit(labeled.rows, derive(context.seed, "loop"))
     rest = np.setdiff1d(np.flatnonzero(experiment.kept), labeled.rows)
     # Queries read the learner's own probabilities; only predictions are calibrated.
     temperature = validation.quality.get("temperature", 1.0)
     probs = None
     if len(rest):
-        probs = experiment.probabilities(model.logits(inputs_of(learner, experiment)["train"][rest]) / temperature)
-    estimates = (
-        {"multilabel": True}
-        if multilabel
-        else _estimates(context, learner.name, experiment, labeled, validation, rest, probs)
-    )
+        probs = experiment.probabilities(model.logits(inputs.images("train")[rest]) / temperature)
     outcome = {
         **_counts(labeled, rest),
         **validation.quality,
-        **_overlap(context, experiment, labeled, validation.quality),
-        **(on_test_sets if multilabel else on_test)(context, model, learner, experiment, labeled),
+        **_overlap(inputs, validation),
+        **(on_test_sets if multilabel else on_test)(inputs, model),
         **previous_model(context, labeled),
-        **estimates,
+        **({"multilabel": True} if multilabel else _estimates(inputs, validation, rest, probs)),
         **({} if labeled.minutes is None else {"minutes": round(labeled.minutes, 2)}),
         **agreement_outcome(labeled.votes, labeled.rule, labeled.ties, context.seed),
     }
     _write_labels(context, labeled, scratch)
-    _write_predictions(context, experiment, labeled, validation, rest, probs, scratch)
-    if ask and has_reached(context.settings.al.stop_at, outcome):
-        outcome["stopped"], ask = context.settings.al.stop_at, False
-    batch = next_batch(context, spec, experiment, settings, model, labeled) if ask else None
+    _write_predictions(inputs, validation, rest, probs, scratch)
+    stop_at = context.settings.al.stop_at
+    if ask and has_reached(stop_at, outcome):
+        outcome["stopped"], ask = stop_at, False
+    batch = next_batch(inputs, model) if ask else None
     if batch is not None:
         write_frame(scratch / "next.csv", batch)
         write_array(scratch / "indices.npy", batch["index"].to_numpy(np.int64))
@@ -278,15 +224,10 @@ def _write_labels(context: Context, labeled: LabelHistory, scratch: Path) -> Non
 
 
 def _write_predictions(
-    context: Context,
-    experiment: ExperimentData,
-    labeled: LabelHistory,
-    validation: CrossValidation,
-    rest: np.ndarray,
-    probs: np.ndarray | None,
-    scratch: Path,
+    inputs: RoundInputs, validation: CrossValidation, rest: np.ndarray, probs: np.ndarray | None, scratch: Path
 ) -> None:
     """Write the predictions of a round for labeled images and for `rest`."""
+    context, labeled = inputs.context, inputs.labeled
     multilabel = context.data.multilabel
     write_frame(scratch / "classes.csv", validation.by_class)
     if validation.probs is not None:
@@ -296,36 +237,31 @@ def _write_predictions(
     predict = set_predictions if multilabel else predictions
     write_frame(scratch / "predictions.csv", predict(context, rest, probs, labeled))
     if not multilabel:
-        write_frame(scratch / DOUBTFUL, doubtful_labels(context, experiment, labeled, validation.probs))
+        write_frame(scratch / DOUBTFUL, doubtful_labels(context, inputs.experiment, labeled, validation.probs))
 
 
-def _overlap(
-    context: Context, experiment: ExperimentData, labeled: LabelHistory, quality: dict[str, Any]
-) -> dict[str, Any]:
-    if not quality:
+def _overlap(inputs: RoundInputs, validation: CrossValidation) -> dict[str, Any]:
+    """Return the near-duplicates of labeled images, if there is an accuracy that they bias."""
+    if not validation.quality:
         return {}
-    return overlap_of_labeled(context, experiment.encoder, labeled.rows, len(labeled.classes))
+    labeled = inputs.labeled
+    return overlap_of_labeled(inputs.context, inputs.experiment.encoder, labeled.rows, len(labeled.classes))
 
 
 def _estimates(
-    context: Context,
-    learner: str,
-    experiment: ExperimentData,
-    labeled: LabelHistory,
-    validation: CrossValidation,
-    unlabeled: np.ndarray,
-    probs: np.ndarray | None,
+    inputs: RoundInputs, validation: CrossValidation, unlabeled: np.ndarray, probs: np.ndarray | None
 ) -> dict[str, Any]:
     """Return the outcomes of audit images and suggestions, and the forecast."""
+    context, labeled, encoder = inputs.context, inputs.labeled, inputs.experiment.encoder
+    table = context.settings.al
     # Skipped images are not counted.
     rest = None if probs is None else probs[~np.isin(unlabeled, labeled.skipped)]
-    table = context.settings.al
-    settings = {"encoders": [experiment.encoder] if experiment.encoder else [], "learner": table.learner}
+    settings = {"encoders": [encoder] if encoder else [], "learner": table.learner}
     earlier = [step for step in rounds(context.run) if number_of(step.name) < labeled.number]
     foreseen = audit_predictions(earlier, labeled, settings)
     audit = audit_outcome(labeled, validation.probs, rest, foreseen)
     label_count = int(labeled.judged.sum())
-    why = cannot_forecast(learner, label_count, len(np.unique(labeled.codes)))
+    why = cannot_forecast(inputs.learner.name, label_count, len(np.unique(labeled.codes)))
     return {
         **audit,
         **suggestion_outcome(labeled, validation.probs, foreseen),
@@ -334,56 +270,9 @@ def _estimates(
     }
 
 
-def _refuse_settings(context: Context) -> None:
-    """Refuse settings of [al] that are only for sweeps, and several queries or learners."""
-    table = context.settings.al
-    remedy = "leave out --labels to run a sweep"
-    refuse_settings(context, SWEEP_ONLY, "with --labels: it is for sweeps", remedy)
-    _only(table.query, "--query")
-    _only(table.learner, "--learner")
-    if table.validation == "free-val":
-        raise UserError(
-            "validation = free-val is not available with --labels.",
-            "Use --set al.validation=none or --set al.validation=from-budget.",
-            "free-val",
-        )
-
-
-def _only(names: list[str], flag: str) -> str:
-    if len(names) > 1:
-        raise UserError(
-            f"{flag} has {len(names)} names ({', '.join(names)}), but a labeling round uses one.",
-            f"Use one: {flag} {names[0]}.",
-            ", ".join(names),
-        )
-    return names[0] if names else ""
-
-
-def _refuse_oracle(spec: ExperimentSpec) -> None:
-    query = spec.queries[0]
-    if query.oracle:
-        raise UserError(
-            f"The query {query.name} is an oracle: it reads the labels of images that nobody has labeled yet.",
-            "Use another one, such as --query margin; `initpools list strategies` marks oracles.",
-            query.name,
-        )
-
-
-def _refuse_single_class(spec: ExperimentSpec, labeled: LabelHistory) -> None:
-    query = spec.queries[0]
-    if len(labeled.classes) < 2 and not labeled.annotations.multilabel and {*query.method.inputs} & MODEL_OUTPUTS:
-        raise UserError(
-            f"The query {query.name} needs a trained model, but all {len(labeled.rows)} labels are of the class "
-            f"'{labeled.classes[0]}'.",
-            "Use a query without a model (--query typiclust), or name all classes: --classes A,B.",
-            query.name,
-        )
-
-
-def _step_table(
-    context: Context, spec: ExperimentSpec, experiment: ExperimentData, labeled: LabelHistory, ask: bool
-) -> dict[str, Any]:
+def _step_table(inputs: RoundInputs, ask: bool) -> dict[str, Any]:
     """Return everything that the result depends on, for ``step.toml``."""
+    context, labeled, experiment, query = inputs.context, inputs.labeled, inputs.experiment, inputs.query
     table, select = context.settings.al, context.settings.select
     entries: dict[str, Any] = {key: getattr(table, key) for key in USED}
     if ask:
@@ -393,14 +282,13 @@ def _step_table(
     if labeled.votes:
         votes = votes_table(labeled.votes, context.data.splits["train"].paths).to_csv(index=False)
         entries |= {"annotators": labeled.rule, "votes": hashlib.sha256(votes.encode()).hexdigest()}
-    query = spec.queries[0]
     if plugin_of(query.method) is not None:
         entries |= {"query": [query.name]}
     if not ask:
         entries |= {"query": [], "budget": 0}
     return {
         **entries,
-        **identity_of(spec, [query] if ask else [], experiment, select),
+        **identity_of(inputs.spec, [query] if ask else [], experiment, select),
         "encoders": [experiment.encoder] if experiment.encoder else [],
         **scale_entry([experiment]),
         "classes": list(labeled.classes),
