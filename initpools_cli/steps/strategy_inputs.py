@@ -112,7 +112,7 @@ def pick(
     """
     from initpools_cli.strategies.checks import refuse_constant_outputs
     from initpools_cli.strategies.runtime import expectation
-    from initpools_cli.strategies.select import choose
+    from initpools_cli.strategies.select import choose, common_settings
 
     strategy, arrays, candidates = inputs.strategy, inputs.arrays, inputs.candidates
     embeddings = arrays.get("embeddings")
@@ -129,18 +129,13 @@ def pick(
         exclude=inputs.hidden,
         n=inputs.n if inputs.n == len(candidates) + len(inputs.hidden) else None,
         seed=seed,
-        normalize=select.normalize,
         balance=strategy.balance.kind,
         n_clusters=strategy.balance.n_clusters,
-        sample=select.sample,
-        copies=select.copies,
-        min_distance=select.min_distance,
-        semdedup=select.semdedup,
-        per_group=select.per_group,
         partitions=partitions or 1,
         knobs=inputs.knobs,
         facts=inputs.facts,
         budget_name=budget_name,
+        **common_settings(select),
     )
     if report is not None:
         note = rounding_note(strategy.method, arrays)

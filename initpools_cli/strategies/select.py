@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from initpools_cli.core.capacity import require_memory
-from initpools_cli.core.config import DEFAULT_CLUSTERS
+from initpools_cli.core.config import DEFAULT_CLUSTERS, SelectTable
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.registry import Method
 from initpools_cli.core.seeds import generator
@@ -139,7 +139,7 @@ def choose(
         arrays = {name: take(name, array, rows) for name, array in arrays.items()}
     if "scores" in arrays:
         refuse_constant(arrays["scores"])
-    facts = _facts(method, arrays, rows, facts)
+    facts = _facts(arrays, rows, facts)
     arrays |= _scaled({name: array for name, array in arrays.items() if name not in ready}, normalize)
     if method.traits.check is not None:
         method.traits.check(arrays, values)
@@ -169,6 +169,12 @@ def choose(
     )
     _check_contract(method.name, result, candidates.free, budget, exact=not (min_distance or semdedup))
     return result
+
+
+def common_settings(select: SelectTable) -> dict[str, Any]:
+    """Return the settings of [select] that `choose` has for every strategy, by keyword."""
+    names = ("normalize", "sample", "copies", "min_distance", "semdedup", "per_group")
+    return {name: getattr(select, name) for name in names}
 
 
 def prepare(inputs: Mapping[str, ArrayLike], normalize: bool) -> dict[str, Array]:
@@ -256,9 +262,7 @@ def _near_copies(
     return left_out
 
 
-def _facts(
-    method: Method, arrays: Mapping[str, Array], rows: NDArray[np.int64], facts: RowFacts | None
-) -> RowFacts | None:
+def _facts(arrays: Mapping[str, Array], rows: NDArray[np.int64], facts: RowFacts | None) -> RowFacts | None:
     """Return facts about the embeddings of the images in `rows`; None for a strategy without embeddings."""
     if facts is not None:
         return facts if len(rows) == len(facts.original) else facts.take(rows)

@@ -316,7 +316,7 @@ def build_settings(
     """
     from initpools_cli.training.experiment import ExperimentSettings, OutputCounts
 
-    table, select = context.settings.al, context.settings.select
+    table = context.settings.al
     return ExperimentSettings(
         init_budget=init_budget,
         budget=table.budget,
@@ -326,12 +326,7 @@ def build_settings(
         seed=context.seed,
         space=table.space,
         outputs=OutputCounts(table.views, table.passes, table.members),
-        normalize=select.normalize,
-        sample=select.sample,
-        copies=select.copies,
-        min_distance=select.min_distance,
-        semdedup=select.semdedup,
-        per_group=select.per_group,
+        select=context.settings.select,
         learners=spec.learners,
     )
 

@@ -263,23 +263,23 @@ def _identity(
 ) -> dict[str, Any]:
     """Return the settings and inputs that identify the result, for ``step.toml``."""
     oracles = sorted(set().union(*(experiment.oracles for experiment in experiments.values())))
-    experiment = next(iter(experiments.values()))
+    experiment, select = next(iter(experiments.values())), context.settings.select
     return {
         **{key: value for key, value in context.settings.al.identity().items() if key not in NOT_IDENTITY},
         "init": [each.name for each in spec.inits],
         "query": [each.name for each in spec.queries],
         "learner": list(spec.learners),
-        **identity_of(spec, spec.strategies, experiment, context.settings.select),
+        **identity_of(spec, spec.strategies, experiment, select),
         "init_budget": settings.init_budget,
         "rounds": settings.rounds,
         # Older sweeps could balance all strategies at once; this key keeps the digests of the others.
         "balance": "none",
-        "normalize": settings.normalize,
-        "n_clusters": context.clusters(context.settings.select.n_clusters),
-        "sample": settings.sample,
-        "order": context.settings.select.order,
+        "normalize": select.normalize,
+        "n_clusters": context.clusters(select.n_clusters),
+        "sample": select.sample,
+        "order": select.order,
         "seed": context.seed,
-        **distance_identity(context.settings.select),
+        **distance_identity(select),
         "encoders": list(experiments),
         **scale_entry(experiments.values()),
         **({"oracle": oracles} if oracles else {}),

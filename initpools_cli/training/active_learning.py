@@ -14,7 +14,7 @@ from initpools_cli.core.registry import Method
 from initpools_cli.core.seeds import derive, generator
 from initpools_cli.datasets.splits import class_counts, held_out_groups
 from initpools_cli.strategies.arrays import take
-from initpools_cli.strategies.select import choose
+from initpools_cli.strategies.select import choose, common_settings
 from initpools_cli.strategies.selection import Selection
 from initpools_cli.training.calibration import calibration_of
 from initpools_cli.training.experiment import BlockJob, ExperimentData, ExperimentSettings, candidate_set
@@ -37,6 +37,8 @@ MULTILABEL_COLUMNS = (
 
 #: Share of the labels held out by the validation policy "from-budget".
 HELD_OUT = 0.2
+#: Settings of [select] that leave out images by their embeddings.
+APART = ("min_distance", "semdedup")
 
 
 @dataclass
@@ -147,7 +149,7 @@ def run_block(
 def _all_of(budget: int, picks: np.ndarray, settings: ExperimentSettings) -> np.ndarray:
     """Return the picks, or refuse too few: a sweep compares at equal numbers of labels."""
     if len(picks) < budget:
-        limits = {"min_distance": settings.min_distance, "semdedup": settings.semdedup}
+        limits = {name: getattr(settings.select, name) for name in APART}
         name, value = next((name, value) for name, value in limits.items() if value)
         raise UserError(
             f"{name} = {value:g} leaves {len(picks)} images, fewer than the budget of {budget}.",
@@ -181,18 +183,13 @@ def _choose(
         labeled=np.searchsorted(candidates, labeled),
         n=len(candidates),
         seed=seed,
-        normalize=settings.normalize,
         balance=call.balance.kind,
         n_clusters=call.balance.n_clusters,
-        sample=settings.sample,
-        copies=settings.copies,
-        # Strategies without embeddings are baselines or a fixed order.
-        min_distance=settings.min_distance if facts is not None else 0.0,
-        semdedup=settings.semdedup if facts is not None else 0.0,
-        per_group=settings.per_group,
         knobs=call.knobs,
         prepared=arrays,
         facts=facts,
+        # Strategies without embeddings are baselines or a fixed order.
+        **(common_settings(settings.select) | (dict.fromkeys(APART, 0.0) if facts is None else {})),
     )
     return replace(selection, indices=candidates[selection.indices])
 

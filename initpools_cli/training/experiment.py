@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from initpools_cli.core.config import SelectTable
 from initpools_cli.core.plugins import Plugin
 from initpools_cli.core.registry import Method
 from initpools_cli.core.seeds import generator
@@ -139,8 +140,8 @@ class ExperimentSettings:
     space : str
         Space in which queries compute distances: "embeddings", or "learner" for its penultimate features.
     outputs : OutputCounts
-    normalize, sample, copies, min_distance, semdedup, per_group
-        As in [select].
+    select : SelectTable
+        Of which `strategies.select.common_settings` is used.
     learners : mapping of str to mapping
         The knobs of each learner.
     """
@@ -153,12 +154,7 @@ class ExperimentSettings:
     seed: int = 0
     space: str = "embeddings"
     outputs: OutputCounts = OutputCounts()
-    normalize: bool = True
-    sample: int = 0
-    copies: str = "last"
-    min_distance: float = 0.0
-    semdedup: float = 0.0
-    per_group: int = 0
+    select: SelectTable = field(default_factory=SelectTable)
     learners: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
