@@ -20,6 +20,7 @@ from initpools_cli.training.active_learning import COLUMNS, Cell, RoundMetrics, 
 from initpools_cli.training.batched_lbfgs import minimize as minimize_batched
 from initpools_cli.training.experiment import (
     BlockJob,
+    Experiment,
     ExperimentData,
     ExperimentSettings,
     MethodCall,
@@ -70,8 +71,9 @@ def run(
 ) -> tuple[list[list[RoundMetrics]], list[Cell]]:
     data = data or experiment()
     block = BlockJob("e", init, query, "linear", seeds, True)
-    cells = start_cells({index: first_pool(init, index, data, settings) for index in seeds}, data, settings)
-    return list(run_block(block, cells, data, settings, CPU)), cells
+    trials = Experiment(data, settings, CPU)
+    cells = start_cells({index: first_pool(init, index, trials) for index in seeds}, trials)
+    return list(run_block(block, cells, trials)), cells
 
 
 def test_labels_not_bought_are_counted_as_leaks() -> None:
@@ -181,8 +183,8 @@ def test_a_first_pool_of_one_class_is_scored_and_the_others_are_not_dropped() ->
     block = BlockJob("e", "random", "margin", "linear", [0], True)
     one = np.flatnonzero(data.labels["train"] == 2)
     pool = np.intersect1d(one, candidate_set(data, PROTOCOL, 0))[:5]
-    cells = start_cells({0: pool}, data, PROTOCOL)
-    measured = next(iter(run_block(block, cells, data, PROTOCOL, CPU)))[0]
+    trials = Experiment(data, PROTOCOL, CPU)
+    measured = next(iter(run_block(block, start_cells({0: pool}, trials), trials)))[0]
     assert measured.row["status"] == "ok" and measured.row["absent_classes"] == 0
     assert measured.recalls[2] > 0.9 and np.isfinite([measured.row[key] for key in ("accuracy", "auc", "nll")]).all()
 

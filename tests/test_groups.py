@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_active_learning import PROTOCOL, experiment, run
+from test_active_learning import CPU, PROTOCOL, experiment, run
 from user_errors import refused
 
 from initpools_cli.core.errors import UserError
@@ -32,7 +32,7 @@ from initpools_cli.stats.verdicts import MEASURES, values_of, verdicts
 from initpools_cli.sweeps.results import groups_of, images_of, rounds_of
 from initpools_cli.training.active_learning import _split_budget, start_cells
 from initpools_cli.training.crossvalidation import assign_group_folds
-from initpools_cli.training.experiment import candidate_set
+from initpools_cli.training.experiment import Experiment, candidate_set
 from initpools_cli.training.learners.linear import linear
 
 QUIET = Reporter(quiet=True)
@@ -97,7 +97,7 @@ def test_candidates_and_validation_sets_never_divide_a_group(images, seed, share
     assert not divided(groups, np.isin(np.arange(80), candidates))
     sizes = np.unique(groups, return_counts=True)[1]
     assert abs(len(candidates) - share * 80) <= sizes.max() / 2 + 1 or len(candidates) == sizes.min()
-    (cell,) = start_cells({0: candidates}, data, PROTOCOL)
+    (cell,) = start_cells({0: candidates}, Experiment(data, PROTOCOL, CPU))
     cell.access.buy(candidates)
     if len(np.unique(groups[candidates])) > 1:
         train, held_out = _split_budget(cell, seed, groups)

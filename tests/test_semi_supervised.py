@@ -21,7 +21,7 @@ from test_learners import blobs, toy_images
 from test_learners import pretrained as weights
 
 from initpools_cli.training.active_learning import first_pool, run_block, start_cells
-from initpools_cli.training.experiment import BlockJob
+from initpools_cli.training.experiment import BlockJob, Experiment
 from initpools_cli.training.learners import label_spreading as spreading
 from initpools_cli.training.learners.finetune import PretrainedEncoder
 from initpools_cli.training.learners.flexmatch import Curriculum, FlexMatchTrainer, flexmatch
@@ -254,8 +254,9 @@ def test_a_sweep_gives_all_candidates_and_only_the_labels_that_are_bought(
 
     monkeypatch.setitem(learners._methods, name, replace(method, build=watched))
     data, protocol = experiment(), replace(PROTOCOL, validation=validation, learners={name: method.validate({})})
-    cells = start_cells({0: first_pool("random", 0, data, protocol)}, data, protocol)
-    rounds = list(run_block(BlockJob("e", "random", "margin", name, [0], True), cells, data, protocol, CPU))
+    trials = Experiment(data, protocol, CPU)
+    cells = start_cells({0: first_pool("random", 0, trials)}, trials)
+    rounds = list(run_block(BlockJob("e", "random", "margin", name, [0], True), cells, trials))
     assert [measured.row["leaks"] for (measured,) in rounds] == [0, 0, 0, 0]
     for (inputs, labels), (measured,) in zip(seen, rounds, strict=True):
         rows = cells[0].candidates

@@ -47,7 +47,7 @@ def cross_validate_sets(inputs: RoundInputs) -> CrossValidation:
     judged = labeled.judged
     if not ((counts > 0) & (counts < len(rows))).any() or folds.max() < 1 or not judged.any():
         return CrossValidation(by_class, {})
-    probs = inputs.experiment.probabilities(fold_logits(inputs, folds))
+    probs = inputs.data.probabilities(fold_logits(inputs, folds))
     judged_probs, truth = probs[judged], codes[judged]
     by_class = by_class.assign(
         recall=label_recalls(judged_probs, truth),
@@ -136,7 +136,7 @@ def on_test_sets(inputs: RoundInputs, model: Classifier) -> dict[str, Any]:
     test = data.splits.get("test")
     if test is None or test.labels is None or inputs.labeled.classes != data.classes:
         return {}
-    probs = inputs.experiment.probabilities(model.logits(inputs.images("test")))
+    probs = inputs.data.probabilities(model.logits(inputs.images("test")))
     metrics = multilabel_metrics(probs, test.labels[test.labeled])
     names = ("auc", "mean_average_precision", "micro_f1", "macro_f1")
     return {f"test_{name}": metrics[name] for name in names if metrics[name] == metrics[name]}

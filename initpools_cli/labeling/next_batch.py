@@ -49,8 +49,8 @@ def next_batch(inputs: RoundInputs, model: Classifier) -> pd.DataFrame | None:
     from initpools_cli.training.active_learning import run_query
 
     context, labeled = inputs.context, inputs.labeled
-    experiment, settings = inputs.experiment, inputs.settings
-    candidates = _readable(context, np.setdiff1d(np.flatnonzero(experiment.kept), labeled.skipped), labeled)
+    settings = inputs.settings
+    candidates = _readable(context, np.setdiff1d(np.flatnonzero(inputs.data.kept), labeled.skipped), labeled)
     free = np.setdiff1d(candidates, labeled.rows)
     if not len(free):
         return None
@@ -66,9 +66,7 @@ def next_batch(inputs: RoundInputs, model: Classifier) -> pd.DataFrame | None:
             inputs.cell(labeled.rows, np.setdiff1d(candidates, audit)),
             model,
             labeled.number,
-            experiment,
-            replace(settings, budget=budget),
-            context.machine.device,
+            replace(inputs.experiment, settings=replace(settings, budget=budget)),
         )
     else:
         selection = Selection(np.empty(0, np.int64))
@@ -77,7 +75,7 @@ def next_batch(inputs: RoundInputs, model: Classifier) -> pd.DataFrame | None:
     if size:
         selection, origins = mix(selection, audit, seed)
         context.report.say(f"{len(audit)} audit images, drawn at random, are mixed into the next batch.")
-    embeddings = experiment.arrays[inputs.query.name].get("embeddings")
+    embeddings = inputs.data.arrays[inputs.query.name].get("embeddings")
     near = None
     if embeddings is not None:
         data = CardData.of(embeddings, False, candidates, labeled.rows)

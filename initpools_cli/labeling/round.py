@@ -161,16 +161,16 @@ def history(context: Context) -> list[dict[str, Any]]:
 
 def _work(inputs: RoundInputs, ask: bool, scratch: Path) -> dict[str, Any]:
     """Write the files of a round, and return its outcome."""
-    context, labeled, experiment = inputs.context, inputs.labeled, inputs.experiment
+    context, labeled, data = inputs.context, inputs.labeled, inputs.data
     multilabel = context.data.multilabel
     validation = (cross_validate_sets if multilabel else cross_validate)(inputs)
     model = inputs.fit(labeled.rows, derive(context.seed, "loop"))
-    rest = np.setdiff1d(np.flatnonzero(experiment.kept), labeled.rows)
+    rest = np.setdiff1d(np.flatnonzero(data.kept), labeled.rows)
     # Queries read the learner's own probabilities; only predictions are calibrated.
     temperature = validation.quality.get("temperature", 1.0)
     probs = None
     if len(rest):
-        probs = experiment.probabilities(model.logits(inputs.images("train")[rest]) / temperature)
+        probs = data.probabilities(model.logits(inputs.images("train")[rest]) / temperature)
     outcome = {
         **_counts(labeled, rest),
         **validation.quality,
@@ -237,7 +237,7 @@ def _write_predictions(
     predict = set_predictions if multilabel else predictions
     write_frame(scratch / "predictions.csv", predict(context, rest, probs, labeled))
     if not multilabel:
-        write_frame(scratch / DOUBTFUL, doubtful_labels(context, inputs.experiment, labeled, validation.probs))
+        write_frame(scratch / DOUBTFUL, doubtful_labels(context, inputs.data, labeled, validation.probs))
 
 
 def _overlap(inputs: RoundInputs, validation: CrossValidation) -> dict[str, Any]:
@@ -245,14 +245,14 @@ def _overlap(inputs: RoundInputs, validation: CrossValidation) -> dict[str, Any]
     if not validation.quality:
         return {}
     labeled = inputs.labeled
-    return overlap_of_labeled(inputs.context, inputs.experiment.encoder, labeled.rows, len(labeled.classes))
+    return overlap_of_labeled(inputs.context, inputs.data.encoder, labeled.rows, len(labeled.classes))
 
 
 def _estimates(
     inputs: RoundInputs, validation: CrossValidation, unlabeled: np.ndarray, probs: np.ndarray | None
 ) -> dict[str, Any]:
     """Return the outcomes of audit images and suggestions, and the forecast."""
-    context, labeled, encoder = inputs.context, inputs.labeled, inputs.experiment.encoder
+    context, labeled, encoder = inputs.context, inputs.labeled, inputs.data.encoder
     table = context.settings.al
     # Skipped images are not counted.
     rest = None if probs is None else probs[~np.isin(unlabeled, labeled.skipped)]
@@ -272,7 +272,7 @@ def _estimates(
 
 def _step_table(inputs: RoundInputs, ask: bool) -> dict[str, Any]:
     """Return everything that the result depends on, for ``step.toml``."""
-    context, labeled, experiment, query = inputs.context, inputs.labeled, inputs.experiment, inputs.query
+    context, labeled, data, query = inputs.context, inputs.labeled, inputs.data, inputs.query
     table, select = context.settings.al, context.settings.select
     entries: dict[str, Any] = {key: getattr(table, key) for key in USED}
     if ask:
@@ -288,9 +288,9 @@ def _step_table(inputs: RoundInputs, ask: bool) -> dict[str, Any]:
         entries |= {"query": [], "budget": 0}
     return {
         **entries,
-        **identity_of(inputs.spec, [query] if ask else [], experiment, select),
-        "encoders": [experiment.encoder] if experiment.encoder else [],
-        **scale_entry([experiment]),
+        **identity_of(inputs.spec, [query] if ask else [], data, select),
+        "encoders": [data.encoder] if data.encoder else [],
+        **scale_entry([data]),
         "classes": list(labeled.classes),
         "labels": hashlib.sha256(labeled.identity.to_csv(index=False).encode()).hexdigest(),
         "balance": select.balance,

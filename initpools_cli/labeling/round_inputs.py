@@ -26,7 +26,7 @@ from initpools_cli.sweeps.setup import ExperimentSpec, build_experiment, build_s
 if TYPE_CHECKING:
     from initpools_cli.core.registry import Method
     from initpools_cli.training.active_learning import Cell
-    from initpools_cli.training.experiment import ExperimentData, ExperimentSettings
+    from initpools_cli.training.experiment import Experiment, ExperimentData, ExperimentSettings
     from initpools_cli.training.learners.registry import Classifier, LearnerTraits
 
 
@@ -40,7 +40,7 @@ class RoundInputs:
     labeled : LabelHistory
     spec : ExperimentSpec
         Its query and its learner.
-    experiment : ExperimentData
+    data : ExperimentData
     settings : ExperimentSettings
     reads : dict of str to str
         SHA-256 by path, for ``step.toml``.
@@ -49,7 +49,7 @@ class RoundInputs:
     context: Context
     labeled: LabelHistory
     spec: ExperimentSpec
-    experiment: ExperimentData
+    data: ExperimentData
     settings: ExperimentSettings
     reads: dict[str, str]
 
@@ -65,28 +65,34 @@ class RoundInputs:
 
         return learners.get(next(iter(self.spec.learners)))
 
+    @property
+    def experiment(self) -> Experiment:
+        """The data and settings, on the device of the run."""
+        from initpools_cli.training.experiment import Experiment
+
+        return Experiment(self.data, self.settings, self.context.machine.device)
+
     def images(self, split: str) -> np.ndarray:
         """Return what the learner reads of the images of a split: embeddings or pixels."""
         from initpools_cli.training.active_learning import inputs_of
 
-        return inputs_of(self.learner, self.experiment)[split]
+        return inputs_of(self.learner, self.data)[split]
 
     def cell(self, labeled: np.ndarray, candidates: np.ndarray | None = None) -> Cell:
         """Make a cell with these images labeled; `candidates` are those that may be labeled, by default all."""
         from initpools_cli.training.active_learning import Cell
         from initpools_cli.training.label_access import LabelAccess
 
-        access = LabelAccess(self.experiment.labels)
+        access = LabelAccess(self.data.labels)
         access.buy(labeled)
-        candidates = np.flatnonzero(self.experiment.kept) if candidates is None else candidates
+        candidates = np.flatnonzero(self.data.kept) if candidates is None else candidates
         return Cell(0, self.context.seed, candidates, labeled, access)
 
     def fit(self, labeled: np.ndarray, seed: int) -> Classifier:
         """Fit the learner on these labeled images."""
         from initpools_cli.training.active_learning import fit
 
-        cell, device = self.cell(labeled), self.context.machine.device
-        return fit(self.learner, cell, seed, self.experiment, self.settings, device)
+        return fit(self.learner, self.cell(labeled), seed, self.experiment)
 
 
 def refuse_round_settings(context: Context) -> None:
@@ -152,11 +158,11 @@ def resolve_round(
     labeled_codes = labeled.codes
     codes = np.full((len(data.kept), *labeled_codes.shape[1:]), -1, dtype=labeled_codes.dtype)
     codes[labeled.rows] = labeled_codes
-    experiment, reads = build_experiment(provider, spec, {"train": codes}, len(labeled.classes), data.kept)
+    experiment_data, reads = build_experiment(provider, spec, {"train": codes}, len(labeled.classes), data.kept)
     if provider.source:
-        tell_change(context, experiment.encoder)
+        tell_change(context, experiment_data.encoder)
     settings = build_settings(context, spec, init_budget=0, rounds=1, candidates=1.0)
-    return RoundInputs(context, labeled, spec, experiment, settings, reads)
+    return RoundInputs(context, labeled, spec, experiment_data, settings, reads)
 
 
 def _only(names: list[str], flag: str) -> str:

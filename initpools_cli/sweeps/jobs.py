@@ -21,7 +21,8 @@ from initpools_cli.core.reporter import Reporter
 from initpools_cli.sweeps.executors import Executor, Jobs
 
 if TYPE_CHECKING:
-    from initpools_cli.training.experiment import BlockJob, ExperimentData, ExperimentSettings, FirstPoolJob
+    from initpools_cli.training.active_learning import RoundMetrics
+    from initpools_cli.training.experiment import BlockJob, Experiment, ExperimentSettings, FirstPoolJob
 
 #: File in the work folder of a sweep with the number of blocks.
 PLAN = "plan.toml"
@@ -59,6 +60,13 @@ class JobResult:
     def failures(self) -> list[dict[str, Any]]:
         """Rows with a status other than "ok"."""
         return [row for row in self.rows if row["status"] != "ok"]
+
+    def add(self, metrics: RoundMetrics) -> None:
+        """Add the metrics of a round of a cell."""
+        self.rows.append(metrics.row)
+        self.recalls.append(metrics.recalls)
+        self.right.append(metrics.right)
+        self.correct.append(metrics.correct)
 
     def save(self, file: Path) -> None:
         """Write the result to a file, atomically."""
@@ -103,7 +111,7 @@ class JobResult:
             raise ValueError(str(error)) from None
 
 
-def select_pools(job: FirstPoolJob, experiment: ExperimentData, settings: ExperimentSettings, device: str) -> JobResult:
+def select_pools(job: FirstPoolJob, experiment: Experiment) -> JobResult:
     """Select the first pools of a job, on one thread; a failed pool is empty, with a row that has the error.
 
     Raises
@@ -119,11 +127,12 @@ def select_pools(job: FirstPoolJob, experiment: ExperimentData, settings: Experi
     with one_thread():
         for index in job.seeds:
             try:
-                pool = first_pool(job.init, index, experiment, settings)
+                pool = first_pool(job.init, index, experiment)
             except Exception as error:
                 errors.append(error)
                 pool = np.empty(0, dtype=np.int64)
-                result.rows.append(_failed_row(job.init, "", "", job.encoder, index, pool, settings, _message(error)))
+                names = (job.init, "", "", job.encoder)
+                result.rows.append(_failed_row(names, index, pool, experiment.settings, _message(error)))
             result.picks.append(pool)
     _raise_common_error(errors, job.seeds)
     result.seconds = time.perf_counter() - start
@@ -131,21 +140,14 @@ def select_pools(job: FirstPoolJob, experiment: ExperimentData, settings: Experi
 
 
 def run_cells(
-    job: BlockJob,
-    experiment: ExperimentData,
-    settings: ExperimentSettings,
-    device: str,
-    pools: Sequence[np.ndarray],
-    pool_errors: Mapping[int, str],
+    job: BlockJob, experiment: Experiment, pools: Sequence[np.ndarray], pool_errors: Mapping[int, str]
 ) -> JobResult:
     """Run the cells of a block together, on one thread; if that fails, run them one by one.
 
     Parameters
     ----------
     job : BlockJob
-    experiment : ExperimentData
-    settings : ExperimentSettings
-    device : str
+    experiment : Experiment
     pools : sequence of (init_budget,) int64
         The first pool of each seed.
     pool_errors : mapping of int to str
@@ -162,12 +164,12 @@ def run_cells(
     ready = {index: pool for index, pool in zip(job.seeds, pools, strict=True) if index not in pool_errors}
     with one_thread():
         try:
-            results = _run_together(job, ready, experiment, settings, device)
+            results = _run_together(job, ready, experiment)
         except Exception:
-            results = _run_one_by_one(job, ready, experiment, settings, device)
+            results = _run_one_by_one(job, ready, experiment)
     for index, error in pool_errors.items():
         empty = np.empty(0, dtype=np.int64)
-        row = _failed_row(job.init, job.query, job.learner, job.encoder, index, empty, settings, error)
+        row = _failed_row(_names(job), index, empty, experiment.settings, error)
         results[index] = JobResult([row], [empty])
     cells = [results[index] for index in job.seeds]
     parts: list[list[Any]] = [list(chain.from_iterable(parts)) for parts in zip(*map(_parts, cells), strict=True)]
@@ -179,57 +181,34 @@ def _parts(cell: JobResult) -> tuple[list[Any], ...]:
     return cell.rows, cell.picks, cell.recalls, cell.right, cell.correct
 
 
-def _run_together(
-    job: BlockJob,
-    pools: Mapping[int, np.ndarray],
-    experiment: ExperimentData,
-    settings: ExperimentSettings,
-    device: str,
-) -> dict[int, JobResult]:
+def _run_together(job: BlockJob, pools: Mapping[int, np.ndarray], experiment: Experiment) -> dict[int, JobResult]:
     """Run all cells round by round, and return their results by seed."""
-    import torch
-
     from initpools_cli.training.active_learning import run_block, start_cells
 
     results = {index: JobResult() for index in pools}
-    cells = start_cells(pools, experiment, settings)
-    for metrics in run_block(job, cells, experiment, settings, torch.device(device)):
+    cells = start_cells(pools, experiment)
+    for metrics in run_block(job, cells, experiment):
         for each in metrics:
-            results[each.row["seed"]].rows.append(each.row)
-            results[each.row["seed"]].recalls.append(each.recalls)
-            results[each.row["seed"]].right.append(each.right)
-            results[each.row["seed"]].correct.append(each.correct)
+            results[each.row["seed"]].add(each)
     for cell in cells:
         results[cell.index].picks.append(cell.labeled)
     return results
 
 
-def _run_one_by_one(
-    job: BlockJob,
-    pools: Mapping[int, np.ndarray],
-    experiment: ExperimentData,
-    settings: ExperimentSettings,
-    device: str,
-) -> dict[int, JobResult]:
+def _run_one_by_one(job: BlockJob, pools: Mapping[int, np.ndarray], experiment: Experiment) -> dict[int, JobResult]:
     """Run cells one after the other, and return their results by seed; a failed cell ends with a row with the error."""
-    import torch
-
     from initpools_cli.training.active_learning import run_block, start_cells
 
     results: dict[int, JobResult] = {}
     errors: list[Exception] = []
     for index, pool in pools.items():
-        (cell,), result = start_cells({index: pool}, experiment, settings), JobResult()
+        (cell,), result = start_cells({index: pool}, experiment), JobResult()
         try:
-            for (metrics,) in filter(None, run_block(job, [cell], experiment, settings, torch.device(device))):
-                result.rows.append(metrics.row)
-                result.recalls.append(metrics.recalls)
-                result.right.append(metrics.right)
-                result.correct.append(metrics.correct)
+            for (metrics,) in filter(None, run_block(job, [cell], experiment)):
+                result.add(metrics)
         except Exception as error:
             errors.append(error)
-            names = (job.init, job.query, job.learner, job.encoder)
-            result.rows.append(_failed_row(*names, index, cell.labeled, settings, _message(error)))
+            result.rows.append(_failed_row(_names(job), index, cell.labeled, experiment.settings, _message(error)))
         result.picks.append(cell.labeled)
         results[index] = result
     _raise_common_error(errors, job.seeds)
@@ -247,17 +226,15 @@ def _message(error: Exception) -> str:
     return error.fact if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
 
 
+def _names(job: BlockJob) -> tuple[str, str, str, str]:
+    return job.init, job.query, job.learner, job.encoder
+
+
 def _failed_row(
-    init: str,
-    query: str,
-    learner: str,
-    encoder: str,
-    index: int,
-    labeled: np.ndarray,
-    settings: ExperimentSettings,
-    error: str,
+    names: tuple[str, str, str, str], index: int, labeled: np.ndarray, settings: ExperimentSettings, error: str
 ) -> dict[str, Any]:
     """Make the row of a failed cell: the round in which it failed and the error, without metrics."""
+    init, query, learner, encoder = names
     return {
         "init": init,
         "query": query,

@@ -8,7 +8,7 @@ from typing import Any
 from initpools_cli.steps.context import Context
 from initpools_cli.sweeps.jobs import run_cells, select_pools
 from initpools_cli.sweeps.setup import build_spec
-from initpools_cli.sweeps.sweep import experiments_of, settings_of
+from initpools_cli.sweeps.sweep import data_by_encoder, settings_of
 
 
 def replay(context: Context, selects: Callable[[str, str, str, str, int], bool]) -> list[dict[str, Any]]:
@@ -24,24 +24,23 @@ def replay(context: Context, selects: Callable[[str, str, str, str, int], bool])
         Returns whether to run the cell of an encoder, init, query, learner and seed. The query is "" for the first
         pool, whose row belongs to the first query.
     """
-    from initpools_cli.training.experiment import block_jobs, first_pool_jobs
+    from initpools_cli.training.experiment import Experiment, block_jobs, first_pool_jobs
 
     spec = build_spec(context, multilabel=context.data.multilabel)
-    experiments, _ = experiments_of(context, spec, None)
-    settings = settings_of(context, spec, next(iter(experiments.values())))
-    device = str(context.machine.device)
+    by_encoder, _ = data_by_encoder(context, spec, None)
+    settings = settings_of(context, spec, next(iter(by_encoder.values())))
     inits, queries = [each.name for each in spec.inits], [each.name for each in spec.queries]
     seeds = context.settings.al.seeds
-    pools = {(job.encoder, job.init, tuple(job.seeds)): job for job in first_pool_jobs(list(experiments), inits, seeds)}
+    pools = {(job.encoder, job.init, tuple(job.seeds)): job for job in first_pool_jobs(list(by_encoder), inits, seeds)}
     rows: list[dict[str, Any]] = []
-    for block in block_jobs(list(experiments), inits, queries, list(spec.learners), seeds):
+    for block in block_jobs(list(by_encoder), inits, queries, list(spec.learners), seeds):
         names = ["", block.query] if block.with_first else [block.query]
         if not any(
             selects(block.encoder, block.init, query, block.learner, seed) for query in names for seed in block.seeds
         ):
             continue
-        experiment = experiments[block.encoder]
-        pool = select_pools(pools[block.encoder, block.init, tuple(block.seeds)], experiment, settings, device)
+        experiment = Experiment(by_encoder[block.encoder], settings, context.machine.device)
+        pool = select_pools(pools[block.encoder, block.init, tuple(block.seeds)], experiment)
         errors = {row["seed"]: row["error"] for row in pool.failures}
-        rows += run_cells(block, experiment, settings, device, pool.picks, errors).rows
+        rows += run_cells(block, experiment, pool.picks, errors).rows
     return rows

@@ -35,7 +35,7 @@ from initpools_cli.sweeps.setup import (
 )
 
 if TYPE_CHECKING:
-    from initpools_cli.training.experiment import BlockJob, ExperimentData, ExperimentSettings, FirstPoolJob
+    from initpools_cli.training.experiment import BlockJob, Experiment, ExperimentData, ExperimentSettings, FirstPoolJob
 
 #: Keys of [al] that do not change the result, or are stored resolved.
 NOT_IDENTITY = {"backend", "strict", "scale"}
@@ -66,6 +66,8 @@ def al_run(
         If there are no labels or no test split, a name is unknown, the budget exceeds the candidates, or, with
         ``al.strict``, a label is read that was not bought.
     """
+    from initpools_cli.training.experiment import Experiment
+
     count_budgets(context)
     context.require_labels("al-run")
     remedy = "pass labels: --labels FILE.csv"
@@ -73,18 +75,20 @@ def al_run(
     spec = build_spec(context, multilabel=context.data.multilabel)
     leaking = leaking_rankings(context, spec)
     _refuse_known_leaks(context.settings.al, spec, leaking)
-    experiments, reads = experiments_of(context, spec, files)
-    tell_test(context, next(iter(experiments)))
-    settings = settings_of(context, spec, next(iter(experiments.values())))
-    identity = _identity(context, spec, experiments, settings)
+    by_encoder, reads = data_by_encoder(context, spec, files)
+    encoder, data = next(iter(by_encoder.items()))
+    tell_test(context, encoder)
+    settings = settings_of(context, spec, data)
+    identity = _identity(context, spec, by_encoder, settings)
     step = context.run.step("al", name, identity, {**context.items_checksum(), **reads}, force=context.force)
     if step.finished:
         return step.finished, False
-    device = str(context.machine.device)
-    count = 1 if device != "cpu" else context.machine.threads
+    device = context.machine.device
+    experiments = {name: Experiment(each, settings, device) for name, each in by_encoder.items()}
+    count = 1 if device.type != "cpu" else context.machine.threads
     workers = Executor(context.settings.al.backend, count, scheduler, list(experiments.values()))
     with context.writing(step) as scratch:
-        pools, results = _sweep(context, spec, experiments, settings, device, workers, scratch)
+        pools, results = _sweep(context, spec, experiments, workers, scratch)
         rows = [row for _, result in results for row in result.rows]
         multilabel = context.data.multilabel
         _write_rows(scratch / "rounds.csv", rows, multilabel=multilabel)
@@ -92,27 +96,24 @@ def al_run(
             _write_by_class(scratch / file, results, context.data.classes, place if multilabel else None)
         with atomic_file(scratch / "picks.npz") as stream:
             np.savez(stream, allow_pickle=False, **_picks(results))
-        experiment = next(iter(experiments.values()))
-        _write_correct(scratch / TEST_CORRECT, results, experiment)
-        has_groups = "test" in experiment.groups
+        _write_correct(scratch / TEST_CORRECT, results, data)
+        has_groups = "test" in data.groups
         if has_groups and not multilabel:
-            _write_groups(scratch / TEST_GROUPS, results, experiment)
+            _write_groups(scratch / TEST_GROUPS, results, data)
         n_failed = sum(row["status"] != "ok" for row in rows)
         step.outcome = {"cells": sum(len(job.seeds) for job, _ in results), "failed": n_failed}
         step.outcome["seconds"] = _seconds(pools, results)
         if leaking:
             step.outcome["leaking_rankings"] = leaking
         if has_groups:
-            step.outcome["test_groups"] = len(np.unique(experiment.groups["test"]))
+            step.outcome["test_groups"] = len(np.unique(data.groups["test"]))
     return FinishedStep(context.run, step.folder), True
 
 
 def _sweep(
     context: Context,
     spec: ExperimentSpec,
-    experiments: dict[str, ExperimentData],
-    settings: ExperimentSettings,
-    device: str,
+    experiments: dict[str, Experiment],
     workers: Executor,
     scratch: Path,
 ) -> tuple[list[tuple[FirstPoolJob, JobResult]], list[tuple[BlockJob, JobResult]]]:
@@ -131,12 +132,7 @@ def _sweep(
 
     def jobs(of: Sequence[Any], **more: Callable[[Any], Any]) -> Jobs:
         return [
-            (
-                number,
-                job,
-                {"experiment": experiments[job.encoder], "settings": settings, "device": device}
-                | {key: value(job) for key, value in more.items()},
-            )
+            (number, job, {"experiment": experiments[job.encoder], **{key: value(job) for key, value in more.items()}})
             for number, job in enumerate(of)
         ]
 
@@ -202,43 +198,39 @@ def _leak(name: str, what: str) -> UserError:
     )
 
 
-def experiments_of(
+def data_by_encoder(
     context: Context, spec: ExperimentSpec, files: UserFiles | None
 ) -> tuple[dict[str, ExperimentData], dict[str, str]]:
     """Return the data of an experiment for each encoder, and the checksums of the files that they read."""
-    experiments: dict[str, ExperimentData] = {}
+    by_encoder: dict[str, ExperimentData] = {}
     reads: dict[str, str] = {}
     labels = labels_of(context)
     mask = context.labeled_only("the sweep")
     provider = RunProvider(context, files)
     for source in context.settings.al.encoders or [""]:
-        experiment, checksums = build_experiment(
-            provider.with_source(source), spec, labels, len(context.data.classes), mask
-        )
-        if experiment.encoder in experiments:
-            raise UserError(
-                f"al.encoders has {experiment.encoder} more than once.", "List each encoder once.", experiment.encoder
-            )
-        experiments[experiment.encoder] = experiment
+        data, checksums = build_experiment(provider.with_source(source), spec, labels, len(context.data.classes), mask)
+        if data.encoder in by_encoder:
+            raise UserError(f"al.encoders has {data.encoder} more than once.", "List each encoder once.", data.encoder)
+        by_encoder[data.encoder] = data
         reads |= checksums
-    return experiments, reads
+    return by_encoder, reads
 
 
-def settings_of(context: Context, spec: ExperimentSpec, experiment: ExperimentData) -> ExperimentSettings:
+def settings_of(context: Context, spec: ExperimentSpec, data: ExperimentData) -> ExperimentSettings:
     """Return the settings of a sweep, with the number of rounds for which there are enough candidates."""
     table = context.settings.al
     init_budget = table.init_budget or table.budget
-    rounds = _round_count(context, init_budget, experiment)
+    rounds = _round_count(context, init_budget, data)
     return build_settings(context, spec, init_budget=init_budget, rounds=rounds, candidates=table.candidates)
 
 
-def _round_count(context: Context, init_budget: int, experiment: ExperimentData) -> int:
+def _round_count(context: Context, init_budget: int, data: ExperimentData) -> int:
     """Return the number of rounds for which there are enough candidates; warn if it is less than ``al.rounds``."""
     from initpools_cli.training.experiment import candidate_count
 
     table = context.settings.al
     # Whole groups do not give every seed the same number.
-    candidates = min(candidate_count(experiment, table.candidates, context.seed + seed) for seed in range(table.seeds))
+    candidates = min(candidate_count(data, table.candidates, context.seed + seed) for seed in range(table.seeds))
     if init_budget > candidates:
         raise UserError(
             f"The first pool of {init_budget} images is more than the {candidates} candidates.",
@@ -258,18 +250,18 @@ def _round_count(context: Context, init_budget: int, experiment: ExperimentData)
 def _identity(
     context: Context,
     spec: ExperimentSpec,
-    experiments: dict[str, ExperimentData],
+    by_encoder: dict[str, ExperimentData],
     settings: ExperimentSettings,
 ) -> dict[str, Any]:
     """Return the settings and inputs that identify the result, for ``step.toml``."""
-    oracles = sorted(set().union(*(experiment.oracles for experiment in experiments.values())))
-    experiment, select = next(iter(experiments.values())), context.settings.select
+    oracles = sorted(set().union(*(each.oracles for each in by_encoder.values())))
+    data, select = next(iter(by_encoder.values())), context.settings.select
     return {
         **{key: value for key, value in context.settings.al.identity().items() if key not in NOT_IDENTITY},
         "init": [each.name for each in spec.inits],
         "query": [each.name for each in spec.queries],
         "learner": list(spec.learners),
-        **identity_of(spec, spec.strategies, experiment, select),
+        **identity_of(spec, spec.strategies, data, select),
         "init_budget": settings.init_budget,
         "rounds": settings.rounds,
         # Older sweeps could balance all strategies at once; this key keeps the digests of the others.
@@ -280,8 +272,8 @@ def _identity(
         "order": select.order,
         "seed": context.seed,
         **distance_identity(select),
-        "encoders": list(experiments),
-        **scale_entry(experiments.values()),
+        "encoders": list(by_encoder),
+        **scale_entry(by_encoder.values()),
         **({"oracle": oracles} if oracles else {}),
     }
 
@@ -308,7 +300,7 @@ def _picks(results: Sequence[tuple[BlockJob, JobResult]]) -> dict[str, np.ndarra
     }
 
 
-def _write_groups(path: Path, results: Sequence[tuple[BlockJob, JobResult]], experiment: ExperimentData) -> None:
+def _write_groups(path: Path, results: Sequence[tuple[BlockJob, JobResult]], data: ExperimentData) -> None:
     """Write the correct predictions of each group and class of test images, for every row of rounds.csv with metrics.
 
     ``right`` (rows, k) int32; ``group``, ``label`` and ``images`` (k,) int64: group, class and number of images of each
@@ -316,7 +308,7 @@ def _write_groups(path: Path, results: Sequence[tuple[BlockJob, JobResult]], exp
     """
     from initpools_cli.training.label_access import group_columns
 
-    column, pairs = group_columns(experiment.groups["test"], experiment.labels["test"])
+    column, pairs = group_columns(data.groups["test"], data.labels["test"])
     right = np.array([each for _, result in results for each in result.right])
     with atomic_file(path) as stream:
         np.savez(
@@ -324,7 +316,7 @@ def _write_groups(path: Path, results: Sequence[tuple[BlockJob, JobResult]], exp
         )
 
 
-def _write_correct(path: Path, results: Sequence[tuple[BlockJob, JobResult]], experiment: ExperimentData) -> None:
+def _write_correct(path: Path, results: Sequence[tuple[BlockJob, JobResult]], data: ExperimentData) -> None:
     """Write whether each prediction of the test images is right, for every row of rounds.csv with metrics.
 
     ``correct`` (rows, ceil(n / 8)) uint8: bits of the n images, in the order of the split; ``label`` (n,) int64: their
@@ -334,7 +326,7 @@ def _write_correct(path: Path, results: Sequence[tuple[BlockJob, JobResult]], ex
     if not correct or not all(map(len, correct)):
         return
     with atomic_file(path) as stream:
-        np.savez(stream, allow_pickle=False, correct=np.array(correct), label=experiment.labels["test"])
+        np.savez(stream, allow_pickle=False, correct=np.array(correct), label=data.labels["test"])
 
 
 def _write_rows(path: Path, rows: list[dict[str, Any]], *, multilabel: bool) -> None:

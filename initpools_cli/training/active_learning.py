@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import torch
 
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.registry import Method
@@ -17,7 +16,7 @@ from initpools_cli.strategies.arrays import take
 from initpools_cli.strategies.select import choose, common_settings
 from initpools_cli.strategies.selection import Selection
 from initpools_cli.training.calibration import calibration_of
-from initpools_cli.training.experiment import BlockJob, ExperimentData, ExperimentSettings, candidate_set
+from initpools_cli.training.experiment import BlockJob, Experiment, ExperimentData, ExperimentSettings, candidate_set
 from initpools_cli.training.label_access import LabelAccess
 from initpools_cli.training.learners.registry import Classifier, Validation, learners
 from initpools_cli.training.model_outputs import query_outputs, reads_model
@@ -87,33 +86,27 @@ class RoundMetrics:
     correct: np.ndarray
 
 
-def first_pool(init: str, index: int, experiment: ExperimentData, settings: ExperimentSettings) -> np.ndarray:
+def first_pool(init: str, index: int, experiment: Experiment) -> np.ndarray:
     """Select the first pool of a strategy at seed number `index`: (init_budget,) int64, in order of choice."""
+    settings = experiment.settings
     root = settings.seed + index
-    candidates = candidate_set(experiment, settings, root)
+    candidates = candidate_set(experiment.data, settings, root)
     nothing = np.empty(0, dtype=np.int64)
-    picks = _choose(init, settings.init_budget, nothing, candidates, {}, root, experiment, settings).indices
+    picks = _choose(init, settings.init_budget, nothing, candidates, {}, root, experiment).indices
     return _all_of(settings.init_budget, picks, settings)
 
 
-def start_cells(
-    pools: Mapping[int, np.ndarray], experiment: ExperimentData, settings: ExperimentSettings
-) -> list[Cell]:
+def start_cells(pools: Mapping[int, np.ndarray], experiment: Experiment) -> list[Cell]:
     """Make cells with their first pools, by number of the seed; no labels are bought yet."""
+    data, settings = experiment.data, experiment.settings
     cells = []
     for index, pool in pools.items():
         root = settings.seed + index
-        cells.append(Cell(index, root, candidate_set(experiment, settings, root), pool, LabelAccess(experiment.labels)))
+        cells.append(Cell(index, root, candidate_set(data, settings, root), pool, LabelAccess(data.labels)))
     return cells
 
 
-def run_block(
-    block: BlockJob,
-    cells: Sequence[Cell],
-    experiment: ExperimentData,
-    settings: ExperimentSettings,
-    device: torch.device,
-) -> Iterator[list[RoundMetrics]]:
+def run_block(block: BlockJob, cells: Sequence[Cell], experiment: Experiment) -> Iterator[list[RoundMetrics]]:
     """Run a block round by round, changing its cells in place.
 
     Parameters
@@ -121,27 +114,26 @@ def run_block(
     block : BlockJob
     cells : sequence of Cell
         From `start_cells`.
-    experiment : ExperimentData
-    settings : ExperimentSettings
-    device : torch.device
+    experiment : Experiment
 
     Yields
     ------
     list of RoundMetrics
         One per cell; empty in round 0 unless the block records it.
     """
-    if block.init in experiment.oracles:
+    data, settings = experiment.data, experiment.settings
+    if block.init in data.oracles:
         for cell in cells:
-            cell.access.read(np.flatnonzero(experiment.kept))
+            cell.access.read(np.flatnonzero(data.kept))
     for round_ in range(settings.rounds + 1):
         for cell in cells:
             cell.access.buy(cell.labeled)
         metrics = []
-        for cell, model in zip(cells, _models(block.learner, cells, round_, experiment, settings, device), strict=True):
+        for cell, model in zip(cells, _models(block.learner, cells, round_, experiment), strict=True):
             if round_ or block.with_first:
-                metrics.append(_evaluate(block, cell, model, round_, experiment, settings))
+                metrics.append(_evaluate(block, cell, model, round_, experiment))
             if round_ < settings.rounds:
-                selection = run_query(block.query, block.learner, cell, model, round_, experiment, settings, device)
+                selection = run_query(block.query, block.learner, cell, model, round_, experiment)
                 cell.labeled = np.concatenate([cell.labeled, _all_of(settings.budget, selection.indices, settings)])
         yield metrics
 
@@ -166,13 +158,13 @@ def _choose(
     candidates: np.ndarray,
     outputs: Mapping[str, np.ndarray],
     seed: int,
-    experiment: ExperimentData,
-    settings: ExperimentSettings,
+    experiment: Experiment,
 ) -> Selection:
     """Run a strategy on the candidates alone; `outputs` are the model outputs for them."""
-    call = experiment.calls[name]
-    arrays = {key: take(key, array, candidates) for key, array in experiment.arrays[name].items() if key not in outputs}
-    facts = experiment.row_facts.get(name)
+    data = experiment.data
+    call = data.calls[name]
+    arrays = {key: take(key, array, candidates) for key, array in data.arrays[name].items() if key not in outputs}
+    facts = data.row_facts.get(name)
     if facts is not None:
         points = None if facts.array is None else take("embeddings", facts.array, candidates)
         facts = replace(facts.take(candidates), array=points)
@@ -189,20 +181,13 @@ def _choose(
         prepared=arrays,
         facts=facts,
         # Strategies without embeddings are baselines or a fixed order.
-        **(common_settings(settings.select) | (dict.fromkeys(APART, 0.0) if facts is None else {})),
+        **(common_settings(experiment.settings.select) | (dict.fromkeys(APART, 0.0) if facts is None else {})),
     )
     return replace(selection, indices=candidates[selection.indices])
 
 
 def run_query(
-    name: str,
-    learner_name: str,
-    cell: Cell,
-    model: Classifier,
-    round_: int,
-    experiment: ExperimentData,
-    settings: ExperimentSettings,
-    device: torch.device,
+    name: str, learner_name: str, cell: Cell, model: Classifier, round_: int, experiment: Experiment
 ) -> Selection:
     """Select the images to label next among the unlabeled candidates.
 
@@ -216,55 +201,50 @@ def run_query(
     round_ : int
         The round that was just evaluated.
     """
-    query, learner = experiment.calls[name].strategy(), learners.get(learner_name)
+    data, settings = experiment.data, experiment.settings
+    query, learner = data.calls[name].strategy(), learners.get(learner_name)
     seed = derive(cell.root, "ask", round_)
 
     def members(count: int) -> Iterator[Classifier]:
         for number in range(count):
-            yield fit(learner, cell, derive(cell.root, "member", round_, number), experiment, settings, device)
+            yield fit(learner, cell, derive(cell.root, "member", round_, number), experiment)
 
     outputs = {}
     if reads_model(query, settings.space):
-        inputs = inputs_of(learner, experiment)["train"][cell.candidates]
+        inputs = inputs_of(learner, data)["train"][cell.candidates]
         outputs = query_outputs(query, learner, model, inputs, settings, seed, members)
         for output, array in outputs.items():
             require_finite(output, array)
-    if "probs" in outputs and query.traits.reads("calibration", experiment.calls[name].knobs):
-        groups = experiment.groups.get("train")
+    if "probs" in outputs and query.traits.reads("calibration", data.calls[name].knobs):
+        groups = data.groups.get("train")
         outputs["calibration"] = calibration_of(
-            lambda rows, part: fit(learner, replace(cell, labeled=rows), part, experiment, settings, device),
-            inputs_of(learner, experiment)["train"][cell.labeled],
+            lambda rows, part: fit(learner, replace(cell, labeled=rows), part, experiment),
+            inputs_of(learner, data)["train"][cell.labeled],
             cell.labeled,
             cell.access.read(cell.labeled),
             np.arange(len(cell.labeled)) if groups is None else groups[cell.labeled],
-            experiment.classes,
+            data.classes,
             derive(cell.root, "calibration", round_),
         )
     if "vaal_scores" in query.inputs:
-        images = experiment.inputs["images"]["train"][cell.candidates]
-        outputs["vaal_scores"] = vaal_scores(images, np.searchsorted(cell.candidates, cell.labeled), seed, device)
-    if name in experiment.oracles:
-        cell.access.read(np.flatnonzero(experiment.kept))
+        images = data.inputs["images"]["train"][cell.candidates]
+        labeled = np.searchsorted(cell.candidates, cell.labeled)
+        outputs["vaal_scores"] = vaal_scores(images, labeled, seed, experiment.device)
+    if name in data.oracles:
+        cell.access.read(np.flatnonzero(data.kept))
     elif "labels" in query.optional:
         outputs["labels"] = cell.access.known()[cell.candidates]
     root = derive(cell.root, "round", round_ + 1)
-    return _choose(name, settings.budget, cell.labeled, cell.candidates, outputs, root, experiment, settings)
+    return _choose(name, settings.budget, cell.labeled, cell.candidates, outputs, root, experiment)
 
 
-def _models(
-    name: str,
-    cells: Sequence[Cell],
-    round_: int,
-    experiment: ExperimentData,
-    settings: ExperimentSettings,
-    device: torch.device,
-) -> Iterable[Classifier]:
+def _models(name: str, cells: Sequence[Cell], round_: int, experiment: Experiment) -> Iterable[Classifier]:
     """Fit a model for each cell, all at once if the learner supports it, else one after the other."""
-    learner = learners.get(name)
+    learner, settings = learners.get(name), experiment.settings
     seeds = [derive(cell.root, "learner", round_) for cell in cells]
     if learner.traits.together is None:
-        return (fit(learner, cell, seed, experiment, settings, device) for cell, seed in zip(cells, seeds, strict=True))
-    sets = [_training_set(learner, cell, seed, experiment, settings) for cell, seed in zip(cells, seeds, strict=True)]
+        return (fit(learner, cell, seed, experiment) for cell, seed in zip(cells, seeds, strict=True))
+    sets = [_training_set(learner, cell, seed, experiment) for cell, seed in zip(cells, seeds, strict=True)]
     models: dict[int, Classifier] = {}
     # Held-out groups differ in size.
     for size in dict.fromkeys(len(labels) for _, labels, _ in sets):
@@ -272,9 +252,9 @@ def _models(
         group_models = learner.traits.together(
             np.stack([sets[number][0] for number in same]),
             np.stack([sets[number][1] for number in same]),
-            experiment.classes,
+            experiment.data.classes,
             [seeds[number] for number in same],
-            device,
+            experiment.device,
             None if settings.validation == "none" else [sets[number][2] for number in same],
             **settings.learners[name],
         )
@@ -282,43 +262,36 @@ def _models(
     return [models[number] for number in range(len(sets))]
 
 
-def fit(
-    learner: Method,
-    cell: Cell,
-    seed: int,
-    experiment: ExperimentData,
-    settings: ExperimentSettings,
-    device: torch.device,
-) -> Classifier:
+def fit(learner: Method, cell: Cell, seed: int, experiment: Experiment) -> Classifier:
     """Fit the learner on the labeled images of a cell."""
-    inputs, labels, validation = _training_set(learner, cell, seed, experiment, settings)
-    encoder = {"encoder": experiment.pretrained} if "encoder" in learner.inputs else {}
+    inputs, labels, validation = _training_set(learner, cell, seed, experiment)
+    encoder = {"encoder": experiment.data.pretrained} if "encoder" in learner.inputs else {}
     model: Classifier = learner.build(
         inputs,
         labels,
-        experiment.classes,
+        experiment.data.classes,
         seed,
-        device,
+        experiment.device,
         validation=validation,
         **encoder,
-        **settings.learners[learner.name],
+        **experiment.settings.learners[learner.name],
     )
     return model
 
 
 def _training_set(
-    learner: Method, cell: Cell, seed: int, experiment: ExperimentData, settings: ExperimentSettings
+    learner: Method, cell: Cell, seed: int, experiment: Experiment
 ) -> tuple[np.ndarray, np.ndarray, Validation | None]:
     """Return training inputs, labels and, by the validation policy, the validation set.
 
     A learner with the trait `unlabeled` gets all candidates, sorted, with -1 in place of labels that are not for
     training. Test images are never among them.
     """
-    inputs, train_rows, validation = inputs_of(learner, experiment), cell.labeled, None
-    if settings.validation == "from-budget":
-        train_rows, held_out = _split_budget(cell, seed, experiment.groups.get("train"))
+    inputs, train_rows, validation = inputs_of(learner, experiment.data), cell.labeled, None
+    if experiment.settings.validation == "from-budget":
+        train_rows, held_out = _split_budget(cell, seed, experiment.data.groups.get("train"))
         validation = (inputs["train"][held_out], cell.access.read(held_out))
-    elif settings.validation == "free-val":
+    elif experiment.settings.validation == "free-val":
         validation = (inputs["val"], cell.access.leak("val"))
     labels = cell.access.read(train_rows)
     if learner.traits.unlabeled:
@@ -362,19 +335,12 @@ def _split_budget(cell: Cell, seed: int, groups: np.ndarray | None) -> tuple[np.
     return np.sort(order[held_out:]), np.sort(order[:held_out])
 
 
-def _evaluate(
-    block: BlockJob,
-    cell: Cell,
-    model: Classifier,
-    round_: int,
-    experiment: ExperimentData,
-    settings: ExperimentSettings,
-) -> RoundMetrics:
+def _evaluate(block: BlockJob, cell: Cell, model: Classifier, round_: int, experiment: Experiment) -> RoundMetrics:
     """Evaluate a model on the test split and build its row of rounds.csv."""
-    learner = learners.get(block.learner)
-    logits = model.logits(inputs_of(learner, experiment)["test"])
+    data = experiment.data
+    logits = model.logits(inputs_of(learners.get(block.learner), data)["test"])
     require_finite("logits", logits)
-    metrics, recalls = cell.access.measure(experiment.probabilities(logits))
+    metrics, recalls = cell.access.measure(data.probabilities(logits))
     row = {
         "init": block.init,
         "query": block.query if round_ else "",
@@ -383,7 +349,7 @@ def _evaluate(
         "seed": cell.index,
         "round": round_,
         "labeled": len(cell.labeled),
-        "validation": settings.validation,
+        "validation": experiment.settings.validation,
         **metrics,
         "leaks": cell.access.leaks,
         "status": "ok",
@@ -392,7 +358,7 @@ def _evaluate(
     if recalls.ndim > 1:
         # With several labels per image a prediction is not right or wrong.
         return RoundMetrics(row, recalls, np.empty(0, np.int32), np.empty(0, np.uint8))
-    groups = experiment.groups.get("test")
+    groups = data.groups.get("test")
     right = np.empty(0, np.int32) if groups is None else cell.access.right_by(logits, groups)
     return RoundMetrics(row, recalls, right, cell.access.correct(logits))
 
@@ -403,6 +369,6 @@ def require_finite(name: str, outputs: np.ndarray) -> None:
         raise FloatingPointError(f"the learner's {name} are not finite: its training has diverged")
 
 
-def inputs_of(learner: Method, experiment: ExperimentData) -> Mapping[str, np.ndarray]:
+def inputs_of(learner: Method, data: ExperimentData) -> Mapping[str, np.ndarray]:
     """Return the inputs of the learner, embeddings or images, by split."""
-    return experiment.inputs[learner.inputs[0]]
+    return data.inputs[learner.inputs[0]]

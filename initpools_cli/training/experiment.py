@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -19,6 +19,9 @@ from initpools_cli.strategies.registry import for_multilabel, strategies
 from initpools_cli.strategies.traits import StrategyTraits
 from initpools_cli.training.learners.registry import softmax
 from initpools_cli.training.logistic import sigmoid
+
+if TYPE_CHECKING:
+    import torch
 
 #: Seeds per job; they are solved together on one thread.
 BLOCK = 10
@@ -156,6 +159,15 @@ class ExperimentSettings:
     outputs: OutputCounts = OutputCounts()
     select: SelectTable = field(default_factory=SelectTable)
     learners: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """Data of an active-learning experiment, its settings, and the device of its models."""
+
+    data: ExperimentData
+    settings: ExperimentSettings
+    device: torch.device
 
 
 @dataclass(frozen=True)
