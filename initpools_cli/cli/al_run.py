@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from initpools_cli.cli import completion
-from initpools_cli.cli.options import Audit, Common, Download, Exclude, Export, Groups, ImageUrl, names_of, user_files
+from initpools_cli.cli.file_options import Exclude, user_files
+from initpools_cli.cli.options import Audit, Common, Download, Export, Groups, ImageUrl, names_of
 from initpools_cli.strategies.defaults import MULTILABEL_QUERY, QUERY, REASON
 
 if TYPE_CHECKING:

@@ -8,13 +8,8 @@ from typing import Annotated
 import typer
 
 from initpools_cli.cli import completion
-from initpools_cli.cli.options import (
-    Classes,
-    Common,
-    Download,
-    Groups,
-    IdColumn,
-)
+from initpools_cli.cli.file_options import IdColumn
+from initpools_cli.cli.options import Classes, Common, Download, Groups
 
 EXAMPLE = "Example: initpools embed simclr"
 

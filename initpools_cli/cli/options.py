@@ -9,7 +9,7 @@ import math
 import os
 import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields, is_dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
@@ -358,71 +358,6 @@ def _finite(value: Any) -> Any:
     return value
 
 
-# Files of the user; each command lists those it can use.
-FILES = "Your own files"
-Embeddings = Annotated[
-    Path | None,
-    typer.Option(
-        "--embeddings",
-        metavar="FILE",
-        help="Embeddings (n, d); then no run is needed: .npy, .npz, .safetensors, .pt, .parquet, .csv or .h5, a folder "
-        "or a pattern of such files, or FILE:NAME for one of several arrays.",
-        rich_help_panel=FILES,
-    ),
-]
-IdColumn = Annotated[
-    str | None,
-    typer.Option(
-        "--id-column",
-        metavar="NAME",
-        help="Column or array of ids in the file of embeddings; default: image_id, id, path, filename or the like, if "
-        "there is one; none: no ids.",
-        rich_help_panel=FILES,
-    ),
-]
-Patches = Annotated[
-    Path | None,
-    typer.Option(
-        "--patches",
-        metavar="FILE.npy",
-        help="Patch features of each image (n, patches, d), for `freesel`.",
-        rich_help_panel=FILES,
-    ),
-]
-Probs = Annotated[
-    Path | None,
-    typer.Option(
-        "--probs",
-        metavar="FILE.npy",
-        help="Class probabilities (n, c) or (views, n, c); strategies that work with or without a model then use them.",
-        rich_help_panel=FILES,
-    ),
-]
-Scores = Annotated[
-    Path | None, typer.Option("--scores", metavar="FILE.npy", help="One score per image (n,).", rich_help_panel=FILES)
-]
-Clusters = Annotated[
-    Path | None,
-    typer.Option("--clusters", metavar="FILE.npy", help="One cluster id per image (n,).", rich_help_panel=FILES),
-]
-Ranking = Annotated[
-    Path | None,
-    typer.Option(
-        "--ranking",
-        metavar="FILE.npy",
-        help="Image indices, best first, for the strategy `file`.",
-        rich_help_panel=FILES,
-    ),
-]
-Labeled = Annotated[
-    Path | None,
-    typer.Option(
-        "--labeled",
-        metavar="FILE",
-        help="Images that are labeled already: .npy of indices or bool, or .csv with a column index or path.",
-        rich_help_panel=FILES,
-    ),
-]
 Backend = Annotated[
     str,
     typer.Option("--backend", metavar="dask", help="Read embeddings on a Dask cluster, not in this process."),
@@ -435,46 +370,6 @@ Scheduler = Annotated[
         help="Address of a Dask scheduler; default: a cluster of one process per core on this machine.",
     ),
 ]
-QuerySet = Annotated[
-    Path | None,
-    typer.Option(
-        "--query-set",
-        metavar="FILE",
-        help="Choose images similar to these, for `similar`: .npy of indices or bool, .csv with a column index or "
-        "path, or .npy of embeddings (q, d) of other images.",
-        rich_help_panel=FILES,
-    ),
-]
-Exclude = Annotated[
-    Path | None,
-    typer.Option(
-        "--exclude",
-        metavar="FILE",
-        help="Images to leave out: .npy of indices or bool, or .csv with a column index or path.",
-        rich_help_panel=FILES,
-    ),
-]
-GroupsOrPicks = Annotated[
-    str | None,
-    typer.Option(
-        "--groups",
-        metavar="FILE.csv|REGEX",
-        help="Images that belong together, such as those of one patient or video: .csv with columns path, id or index, "
-        "and group; or a regular expression with one (group), searched in paths. Used by STRATEGY@groups, "
-        "--set per_group=K and statistics. Splits that a new run draws keep groups whole.",
-        rich_help_panel=FILES,
-    ),
-]
-Ids = Annotated[
-    Path | None,
-    typer.Option(
-        "--ids",
-        metavar="FILE",
-        help="Names of the rows of --embeddings, without a run: .csv with a column id, path or index, .npy, or "
-        "one per line. Other files may then name images by them.",
-        rich_help_panel=FILES,
-    ),
-]
 Groups = Annotated[
     str | None,
     typer.Option(
@@ -484,15 +379,6 @@ Groups = Annotated[
         "path or index, and group; or a regular expression with one (group), searched in paths. Splits that "
         "initpools draws keep groups whole.",
         rich_help_panel=RUN,
-    ),
-]
-Labels = Annotated[
-    Path | None,
-    typer.Option(
-        "--labels",
-        metavar="FILE",
-        help="Labels: .csv with columns path or index, and label; or .npy with a class number per image, -1 for none.",
-        rich_help_panel=FILES,
     ),
 ]
 Classes = Annotated[
@@ -555,6 +441,8 @@ Download = Annotated[
 def with_common(name: str, function: Callable[..., str | None]) -> Callable[..., None]:
     """Give a command whose first parameter is `common` its options of `Common`, and end it with the next command.
 
+    A parameter that is a dataclass, such as `FileOptions`, stands for the options that are its fields.
+
     Parameters
     ----------
     name : str
@@ -563,61 +451,35 @@ def with_common(name: str, function: Callable[..., str | None]) -> Callable[...,
         Returns the next command, "" for none, or None to let the run or the files decide.
     """
     hints = get_type_hints(function, include_extras=True)
-    own = [
-        p.replace(annotation=hints[p.name])
-        for p in inspect.signature(function).parameters.values()
-        if p.name != "common"
-    ]
-    shared_hints = get_type_hints(Common, include_extras=True)
-    common_parameters = [
-        inspect.Parameter(f.name, inspect.Parameter.KEYWORD_ONLY, default=f.default, annotation=shared_hints[f.name])
-        for f in fields(Common)
-        if name not in SHARED or f.name in SHARED[name]
-    ]
+    groups: dict[str, Any] = {each: kind for each, kind in hints.items() if is_dataclass(kind) and each != "common"}
+    own = []
+    for parameter in inspect.signature(function).parameters.values():
+        if parameter.name in groups:
+            own += _options_of(groups[parameter.name])
+        elif parameter.name != "common":
+            own.append(parameter.replace(annotation=hints[parameter.name], kind=inspect.Parameter.KEYWORD_ONLY))
+    shared = [each for each in _options_of(Common) if name not in SHARED or each.name in SHARED[name]]
 
     @functools.wraps(function)
     def command(**arguments: Any) -> None:
-        common = Common(**{each.name: arguments.pop(each.name) for each in common_parameters})
-        suggestion = function(common, **arguments)
+        common = Common(**{each.name: arguments.pop(each.name) for each in shared})
+        values = dict(arguments)
+        for group, kind in groups.items():
+            values[group] = kind(**{each.name: values.pop(each.name) for each in fields(kind)})
+        suggestion = function(common, **values)
         if not (common.as_json or common.report.quiet):
             common.show_next(name, arguments, suggestion)
 
-    parameters = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own] + common_parameters
     # `inspect` reads this attribute, which mypy does not know.
-    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    command.__annotations__ = {p.name: p.annotation for p in parameters}
+    command.__signature__ = inspect.Signature([*own, *shared])  # type: ignore[attr-defined]
+    command.__annotations__ = {each.name: each.annotation for each in (*own, *shared)}
     return command
 
 
-def user_files(
-    output: Path | None = None, classes: str | None = None, id_column: str | None = None, **files: Path | None
-) -> UserFiles:
-    """Collect the files of the command line.
-
-    Parameters
-    ----------
-    output : Path, optional
-        The file to write.
-    classes : str, optional
-        Value of ``--classes``, for the labels.
-    id_column : str, optional
-        Value of ``--id-column``, for the embeddings.
-
-    Raises
-    ------
-    UserError
-        `output` would overwrite one of them, or `id_column` has no file.
-    """
-    from initpools_cli.core.errors import UserError
-    from initpools_cli.datasets.classes import class_list
-    from initpools_cli.steps.user_files import UserFiles
-
-    for name, path in files.items():
-        if output is not None and path is not None and output.resolve() == path.resolve():
-            raise UserError(f"-o {output} would replace the file of --{name}.", "Give -o another file name.", output)
-    if id_column is not None and files.get("embeddings") is None:
-        raise UserError(
-            f"--id-column {id_column} has no effect without --embeddings.", "Leave out --id-column.", id_column
-        )
-    class_names = class_list(names_of(classes), "--classes")
-    return UserFiles(**files, classes=class_names, id_column=id_column or "", groups="")
+def _options_of(kind: Any) -> list[inspect.Parameter]:
+    """Return the fields of a dataclass as parameters of a command."""
+    hints = get_type_hints(kind, include_extras=True)
+    return [
+        inspect.Parameter(each.name, inspect.Parameter.KEYWORD_ONLY, default=each.default, annotation=hints[each.name])
+        for each in fields(kind)
+    ]

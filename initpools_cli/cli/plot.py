@@ -8,18 +8,8 @@ from typing import Annotated
 import typer
 
 from initpools_cli.cli import completion
-from initpools_cli.cli.options import (
-    Classes,
-    Common,
-    Download,
-    Embeddings,
-    Groups,
-    Labeled,
-    Labels,
-    Scores,
-    Source,
-    user_files,
-)
+from initpools_cli.cli.file_options import Embeddings, Labeled, Labels, Scores, user_files
+from initpools_cli.cli.options import Classes, Common, Download, Groups, Source
 
 EXAMPLE = "Example: initpools plot curves -o curves.html"
 

@@ -8,27 +8,8 @@ from typing import Annotated
 import typer
 
 from initpools_cli.cli import completion
-from initpools_cli.cli.options import (
-    Backend,
-    Classes,
-    Clusters,
-    Common,
-    Download,
-    Embeddings,
-    Exclude,
-    GroupsOrPicks,
-    IdColumn,
-    Ids,
-    Labeled,
-    Labels,
-    Patches,
-    Probs,
-    QuerySet,
-    Ranking,
-    Scheduler,
-    Scores,
-    user_files,
-)
+from initpools_cli.cli.file_options import FileOptions
+from initpools_cli.cli.options import Backend, Common, Download, Scheduler
 
 EXAMPLE = "Example: initpools rank consistency -o sorted_idx.npy"
 
@@ -82,20 +63,8 @@ def command(
         ),
     ] = "",
     download: Download = None,
-    embeddings: Embeddings = None,
-    patches: Patches = None,
-    probs: Probs = None,
-    scores: Scores = None,
-    clusters: Clusters = None,
-    ranking: Ranking = None,
-    labeled: Labeled = None,
-    labels: Labels = None,
-    classes: Classes = None,
-    groups: GroupsOrPicks = None,
-    ids: Ids = None,
-    id_column: IdColumn = None,
-    exclude: Exclude = None,
-    query_set: QuerySet = None,
+    *,
+    files: FileOptions,
     backend: Backend = "",
     scheduler: Scheduler = "",
 ) -> None:
@@ -107,24 +76,9 @@ def command(
     from initpools_cli.steps.strategy_name import parse_strategy, refuse_query_set
     from initpools_cli.strategies.registry import strategies
 
-    files = user_files(
-        output,
-        embeddings=embeddings,
-        patches=patches,
-        probs=probs,
-        scores=scores,
-        clusters=clusters,
-        ranking=ranking,
-        labeled=labeled,
-        labels=labels,
-        classes=classes,
-        exclude=exclude,
-        query_set=query_set,
-        ids=ids,
-        id_column=id_column,
-    )
+    user_files = files.user_files(output)
     spec = parse_strategy(strategy)
-    refuse_query_set((spec,), files)
+    refuse_query_set((spec,), user_files)
     flags = {
         "rank.strategy": strategy,
         "rank.reference": reference,
@@ -132,7 +86,7 @@ def command(
         "rank.all_rows": all_rows or None,
         "embed.download": download,
     }
-    if clusters is not None and "clusters" not in spec.inputs:
+    if files.clusters is not None and "clusters" not in spec.inputs:
         flags["select.balance"] = "clusters"
     require_ending(output, ".npy")
     by_table = (reference or "").endswith(".csv")
@@ -140,12 +94,12 @@ def command(
         "rank",
         flags,
         spec.settable,
-        files,
+        user_files,
         inputs=spec.method.inputs,
         source=source,
-        classes=classes,
-        of_labels=labels is not None or by_table,
-        groups=groups,
+        classes=files.classes,
+        of_labels=files.labels is not None or by_table,
+        groups=files.groups,
     )
     with provider.at_work(), on_backend(provider, backend, scheduler, spec.method.name, strategies):
         result = rank(provider)

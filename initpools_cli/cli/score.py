@@ -8,17 +8,8 @@ from typing import Annotated
 import typer
 
 from initpools_cli.cli import completion
-from initpools_cli.cli.options import (
-    Backend,
-    Classes,
-    Common,
-    Download,
-    Embeddings,
-    Groups,
-    IdColumn,
-    Scheduler,
-    user_files,
-)
+from initpools_cli.cli.file_options import Embeddings, IdColumn, user_files
+from initpools_cli.cli.options import Backend, Classes, Common, Download, Groups, Scheduler
 
 EXAMPLE = "Example: initpools score typicality --set neighbors=10 -o typicality.npy"
 

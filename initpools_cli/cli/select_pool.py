@@ -8,31 +8,8 @@ from typing import Annotated
 import typer
 
 from initpools_cli.cli import completion
-from initpools_cli.cli.options import (
-    Audit,
-    Backend,
-    Classes,
-    Clusters,
-    Common,
-    Download,
-    Embeddings,
-    Exclude,
-    Export,
-    GroupsOrPicks,
-    IdColumn,
-    Ids,
-    ImageUrl,
-    Labeled,
-    Labels,
-    Patches,
-    Probs,
-    QuerySet,
-    Ranking,
-    Scheduler,
-    Scores,
-    Source,
-    user_files,
-)
+from initpools_cli.cli.file_options import FileOptions
+from initpools_cli.cli.options import Audit, Backend, Common, Download, Export, ImageUrl, Scheduler, Source
 from initpools_cli.strategies.defaults import FIRST_POOL, REASON
 
 EXAMPLE = "Example: initpools select-pool --dataset ./photos --budget 200 -o to-label.csv"
@@ -106,20 +83,8 @@ def command(
     with_labels: Annotated[
         bool, typer.Option("--with-labels", help="Include the labels of the data set in the output.")
     ] = False,
-    embeddings: Embeddings = None,
-    patches: Patches = None,
-    probs: Probs = None,
-    scores: Scores = None,
-    clusters: Clusters = None,
-    ranking: Ranking = None,
-    labeled: Labeled = None,
-    labels: Labels = None,
-    classes: Classes = None,
-    groups: GroupsOrPicks = None,
-    ids: Ids = None,
-    id_column: IdColumn = None,
-    exclude: Exclude = None,
-    query_set: QuerySet = None,
+    *,
+    files: FileOptions,
     backend: Backend = "",
     scheduler: Scheduler = "",
 ) -> None:
@@ -141,31 +106,17 @@ def command(
 
     require_ending(output, *FORMATS)
     exports = read_exports(export or [], output, image_url)
-    files = user_files(
-        output,
-        embeddings=embeddings,
-        patches=patches,
-        probs=probs,
-        scores=scores,
-        clusters=clusters,
-        ranking=ranking,
-        labeled=labeled,
-        labels=labels,
-        classes=classes,
-        exclude=exclude,
-        query_set=query_set,
-        ids=ids,
-        id_column=id_column,
-    )
+    user_files = files.user_files(output)
     strategy = strategy or _first_pool(common)
     spec = parse_strategy(strategy)
     require_level(card)
     draws = DRAWS if random_pools is None else random_pools
     others = rivals(spec, compare, draws)
-    refuse_query_set((spec, *others), files)
+    refuse_query_set((spec, *others), user_files)
     if compare is None and random_pools is not None:
         raise UserError("--random-pools requires --compare.", "Add --compare A,B,C.", "--random-pools")
-    if clusters is not None and balance is None and not any("clusters" in each.inputs for each in (spec, *others)):
+    reads_clusters = any("clusters" in each.inputs for each in (spec, *others))
+    if files.clusters is not None and balance is None and not reads_clusters:
         balance = "clusters"
     flags = {
         "select.strategy": strategy,
@@ -179,12 +130,12 @@ def command(
         "select",
         flags,
         spec.settable,
-        files,
+        user_files,
         inputs=spec.method.inputs,
         source=source,
-        classes=classes,
-        of_labels=labels is not None,
-        groups=groups,
+        classes=files.classes,
+        of_labels=files.labels is not None,
+        groups=files.groups,
     )
     provider = provider.with_whole_budget()
     if exports:
@@ -193,7 +144,7 @@ def command(
         provider.require_run("--with-labels")
     # A full card and a comparison measure any pool on the embeddings that are named.
     if card != "full" and not others:
-        refuse_source(with_balance(spec, provider.settings.select), files, source)
+        refuse_source(with_balance(spec, provider.settings.select), user_files, source)
     partitions = provider.settings.select.partitions
     with provider.at_work(), on_backend(provider, backend, scheduler, spec.method.name, strategies, partitions):
         pool = select_pool(provider)
