@@ -30,7 +30,7 @@ from initpools_cli.core.seeds import generator
 from initpools_cli.geometry.standardize import scaling
 from initpools_cli.stats.long_tail import labels_until_seen
 from initpools_cli.stats.paired import holm
-from initpools_cli.steps.context import read_items
+from initpools_cli.steps.run_data import read_items
 from initpools_cli.sweeps.results import rounds_of
 from initpools_cli.training.learners.linear import linear
 from initpools_cli.training.learners.registry import learners

@@ -34,7 +34,7 @@ from initpools_cli.core.rundir import Run
 from initpools_cli.core.seeds import generator
 from initpools_cli.core.version import version
 from initpools_cli.geometry.normalize import unit_rows
-from initpools_cli.steps.context import read_items
+from initpools_cli.steps.run_data import read_items
 from initpools_cli.strategies.registry import strategies
 from initpools_cli.sweeps.verdicts import compare_sweeps
 

@@ -26,7 +26,7 @@ from initpools_cli.datasets.cache import data_home
 from initpools_cli.datasets.open import open_dataset
 from initpools_cli.networks.backbones import find_weights, load_backbone
 from initpools_cli.networks.efficientnet_lite import DEFAULT
-from initpools_cli.steps.context import read_identity, read_items_and_mask
+from initpools_cli.steps.run_data import read_identity, read_items_and_mask
 from initpools_cli.steps.split_overlap import WARNING, find_overlap
 from initpools_cli.training.frozen_features import pca
 

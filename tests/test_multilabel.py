@@ -456,7 +456,7 @@ def test_labels_of_annotation_tools_are_read_as_several(loop_run, chest, initpoo
 def test_the_histogram_counts_each_label(chest_run):
     from initpools_cli.core.rundir import Run
     from initpools_cli.datasets.item_labels import one_row_a_class
-    from initpools_cli.steps.context import read_items
+    from initpools_cli.steps.run_data import read_items
 
     items = read_items(Run(chest_run))
     train = one_row_a_class(items[items["split"] == "train"])

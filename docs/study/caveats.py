@@ -11,7 +11,7 @@ import pandas as pd
 from initpools_cli.core.cpu import machine
 from initpools_cli.core.rundir import Run
 from initpools_cli.stats.verdicts import ALPHA
-from initpools_cli.steps.context import read_items
+from initpools_cli.steps.run_data import read_items
 from study.sweeps import Study
 from study.text import conjoined, seconds, table
 

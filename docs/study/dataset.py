@@ -10,7 +10,7 @@ from initpools_cli.core.rundir import Run
 from initpools_cli.stats.intervals import mean_interval
 from initpools_cli.stats.learning_curves import failures
 from initpools_cli.stats.verdicts import values_of
-from initpools_cli.steps.context import read_items
+from initpools_cli.steps.run_data import read_items
 from study.curves import figure_name, has_curves
 from study.sweeps import AGAINST, Study, Sweep
 from study.text import conjoined, counted, points, sign, table

@@ -9,7 +9,7 @@ import pandas as pd
 from initpools_cli.cli.catalog import KINDS
 from initpools_cli.core.rundir import Run
 from initpools_cli.stats.verdicts import MEASURES
-from initpools_cli.steps.context import read_items
+from initpools_cli.steps.run_data import read_items
 from study.sweeps import AGAINST, Study
 from study.text import LEGEND, conjoined, counted, points, sign, table
 

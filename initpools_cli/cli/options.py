@@ -160,7 +160,7 @@ class Common:
         from initpools_cli.core.errors import UserError
         from initpools_cli.core.run_location import locate
         from initpools_cli.core.rundir import Run
-        from initpools_cli.steps.context import absolute, read_identity
+        from initpools_cli.steps.run_data import absolute, read_identity
 
         settings, origins = self.settings(table)
         try:

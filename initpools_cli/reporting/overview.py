@@ -14,7 +14,7 @@ from initpools_cli.datasets.annotations.table import read
 from initpools_cli.datasets.classes import says_nothing
 from initpools_cli.labeling.page import FOLDER
 from initpools_cli.reporting.next_command import next_command, tables_of
-from initpools_cli.steps.context import read_mask
+from initpools_cli.steps.run_data import read_mask
 
 
 def overview(run: Run) -> dict[str, Any]:

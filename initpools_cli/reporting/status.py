@@ -11,8 +11,8 @@ from initpools_cli.core.errors import UserError
 from initpools_cli.core.rundir import LOOP, FinishedStep, Run
 from initpools_cli.core.toml import parse_toml
 from initpools_cli.reporting.overview import overview
-from initpools_cli.steps.context import read_identity
 from initpools_cli.steps.revisions import changed_methods
+from initpools_cli.steps.run_data import read_identity
 from initpools_cli.sweeps.jobs import PLAN
 
 

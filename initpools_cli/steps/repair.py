@@ -15,7 +15,7 @@ from initpools_cli.core.errors import UserError
 from initpools_cli.core.reporter import Reporter
 from initpools_cli.core.rundir import ITEMS, KEPT, LOOP, FinishedStep, Run
 from initpools_cli.core.version import version
-from initpools_cli.steps.context import Identity, absolute, files_of, identity_of, items_of, mask_of
+from initpools_cli.steps.run_data import Identity, absolute, files_of, identity_of, items_of, mask_of
 
 if TYPE_CHECKING:
     from initpools_cli.datasets.spec import Dataset

@@ -8,7 +8,7 @@ from pathlib import Path
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.files import sha256_of
 from initpools_cli.core.rundir import ITEMS, KEPT, FinishedStep, Run, digest_of
-from initpools_cli.steps.context import read_identity, read_items, read_items_and_mask, read_mask
+from initpools_cli.steps.run_data import read_identity, read_items, read_items_and_mask, read_mask
 
 Problem = dict[str, str]
 

@@ -10,7 +10,7 @@ import numpy as np
 from initpools_cli.core.rundir import FinishedStep
 from initpools_cli.stats.learning_curves import CURVE, with_shared_start
 from initpools_cli.stats.long_tail import is_long_tail, labels_until_seen, rare_recall, rarest_third
-from initpools_cli.steps.context import read_items, read_mask
+from initpools_cli.steps.run_data import read_items, read_mask
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -9,7 +9,7 @@ import numpy as np
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.rundir import FinishedStep
 from initpools_cli.stats.metric_names import METRICS, MULTILABEL_METRICS, metrics_of
-from initpools_cli.steps.context import read_items
+from initpools_cli.steps.run_data import read_items
 from initpools_cli.sweeps.long_tail import long_tail_of, with_rare_recall
 
 if TYPE_CHECKING:
