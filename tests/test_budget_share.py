@@ -8,8 +8,8 @@ import pytest
 from conftest import Initpools
 
 from initpools_cli.core.budget import Share
-from initpools_cli.core.config import load_settings
 from initpools_cli.core.errors import UserError
+from initpools_cli.core.settings import load_settings
 from initpools_cli.testing import cloud
 
 

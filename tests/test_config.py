@@ -14,8 +14,9 @@ from conftest import Initpools
 from pydantic import BaseModel, create_model
 from pydantic.fields import FieldInfo
 
-from initpools_cli.core.config import TABLES, load_settings, parse_set
+from initpools_cli.core.config import TABLES
 from initpools_cli.core.errors import UserError
+from initpools_cli.core.settings import load_settings, parse_set
 
 
 def write(folder: Path, text: str) -> Path:

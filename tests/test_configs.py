@@ -11,9 +11,10 @@ import tomli
 from typer.main import get_group
 
 from initpools_cli.cli.commands import app
-from initpools_cli.core.config import Settings, load_settings
+from initpools_cli.core.config import Settings
 from initpools_cli.core.reporter import Reporter
 from initpools_cli.core.rundir import Run
+from initpools_cli.core.settings import load_settings
 from initpools_cli.datasets.catalog import entries
 from initpools_cli.datasets.imbalance import tail_counts
 from initpools_cli.networks.registry import networks

@@ -21,7 +21,8 @@ from typer.main import get_command
 
 from initpools_cli.cli.catalog import KINDS
 from initpools_cli.cli.commands import app
-from initpools_cli.core.config import TABLES, load_settings
+from initpools_cli.core.config import TABLES
+from initpools_cli.core.settings import load_settings
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]

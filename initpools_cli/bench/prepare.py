@@ -10,10 +10,10 @@ from typing import Any
 
 from initpools_cli.bench.data import dataset_settings, require_items
 from initpools_cli.bench.suite import Data, Encoder, NamedSuite, Pretrain, flat
-from initpools_cli.core.config import load_settings
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.reporter import Reporter
 from initpools_cli.core.rundir import Run
+from initpools_cli.core.settings import load_settings
 from initpools_cli.steps.context import Context
 from initpools_cli.steps.embed import embed
 from initpools_cli.steps.pretrain import find_encoder, pretrain

@@ -12,10 +12,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from initpools_cli.core.config import LARGEST_CONFIG, Table
+from initpools_cli.core.config import Table
 from initpools_cli.core.errors import UserError, nearest
 from initpools_cli.core.files import read_file
 from initpools_cli.core.registry import value_error
+from initpools_cli.core.settings import LARGEST_CONFIG
 from initpools_cli.core.toml import parse_toml
 
 #: A SHA-256 or MD5, hexadecimal.

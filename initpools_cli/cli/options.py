@@ -127,7 +127,7 @@ class Common:
         self, table: str, flags: Mapping[str, Any] | None = None, knobs: Collection[str] = ()
     ) -> tuple[Any, dict[str, str]]:
         """Return all settings, and where the user set each key."""
-        from initpools_cli.core.config import load_settings
+        from initpools_cli.core.settings import load_settings
 
         common_flags = {
             "dataset.name": self.dataset,
@@ -171,7 +171,7 @@ class Common:
 
     def value_set(self, key: str) -> Any:
         """Return the value of a setting in --config or --set; None if it is not set."""
-        from initpools_cli.core.config import value_set
+        from initpools_cli.core.settings import value_set
 
         return value_set(key, self.config, self.sets or ())
 

@@ -8,11 +8,11 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from initpools_cli.core.command_line import command_line
-from initpools_cli.core.config import knob_origins
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.registry import Method
 from initpools_cli.core.run_location import run_name
 from initpools_cli.core.rundir import FinishedStep, Run
+from initpools_cli.core.settings import knob_origins
 from initpools_cli.core.version import version
 from initpools_cli.figures.registry import PlotTraits
 from initpools_cli.reporting.plot_data.sources import PlotRequest, plot_module, refuse_ignored

@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from initpools_cli.core.command_line import command_line
-from initpools_cli.core.config import DEFAULT_CLUSTERS, DatasetTable, RunTable, Settings, knob_origins
+from initpools_cli.core.config import DEFAULT_CLUSTERS, DatasetTable, RunTable, Settings
 from initpools_cli.core.cpu import thread_count
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.reporter import Reporter
 from initpools_cli.core.rundir import ITEMS, PendingStep, Run
+from initpools_cli.core.settings import knob_origins
 from initpools_cli.core.version import version
 from initpools_cli.datasets.multilabel import one_class_error
 from initpools_cli.datasets.spec import no_pixels_error
@@ -269,7 +270,7 @@ class Context:
         other.loop_embeddings = self.loop_embeddings
 
     def knob_origins(self, knobs: Iterable[str], *tables: str) -> dict[str, str]:
-        """Where each knob was set, for errors; see `core.config.knob_origins`."""
+        """Where each knob was set, for errors; see `core.settings.knob_origins`."""
         return knob_origins(self.origins, knobs, *tables)
 
     def clusters(self, n_clusters: int) -> int:

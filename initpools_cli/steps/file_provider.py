@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from initpools_cli.core.config import DEFAULT_CLUSTERS, knob_origins
+from initpools_cli.core.config import DEFAULT_CLUSTERS
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.rundir import FinishedStep
+from initpools_cli.core.settings import knob_origins
 from initpools_cli.datasets.embedding_items import ids_of
 from initpools_cli.datasets.row_ids import Ids, read_ids
 from initpools_cli.steps.context import at_work

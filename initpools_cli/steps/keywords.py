@@ -12,9 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from initpools_cli.core.config import SelectTable, index_knobs
+from initpools_cli.core.config import SelectTable
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.registry import value_error
+from initpools_cli.core.settings import index_knobs
 from initpools_cli.datasets.embedding_formats.frames import array_of_frame, is_frame
 from initpools_cli.datasets.embedding_formats.stored import NO_IDS
 from initpools_cli.datasets.embeddings import read_embeddings

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from initpools_cli.core.budget import Share
-from initpools_cli.core.config import Settings, knob_origins
+from initpools_cli.core.config import Settings
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.reporter import Reporter
 from initpools_cli.core.rundir import FinishedStep
+from initpools_cli.core.settings import knob_origins
 from initpools_cli.datasets.multilabel import labeled_rows, one_class_error
 from initpools_cli.steps.context import Context
 from initpools_cli.steps.query_set import resolve_query_set

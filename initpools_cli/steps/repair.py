@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from initpools_cli.core.checked_toml import DamagedFile
-from initpools_cli.core.config import load_settings
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.reporter import Reporter
 from initpools_cli.core.rundir import ITEMS, KEPT, LOOP, FinishedStep, Run
+from initpools_cli.core.settings import load_settings
 from initpools_cli.core.version import version
 from initpools_cli.steps.run_data import Identity, absolute, files_of, identity_of, items_of, mask_of
 

@@ -16,9 +16,9 @@ from bad_tables import PNG, TASKS, in_tar, table, zipped
 
 from initpools_cli.bench.suite import load_suite
 from initpools_cli.core.checked_toml import read_checked_toml
-from initpools_cli.core.config import load_settings
 from initpools_cli.core.files import read_array
 from initpools_cli.core.reporter import Reporter
+from initpools_cli.core.settings import load_settings
 from initpools_cli.datasets.annotations.check import read_annotations
 from initpools_cli.datasets.classes import KnownClasses
 from initpools_cli.datasets.decode import decode_files, read_image
