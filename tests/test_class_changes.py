@@ -22,9 +22,9 @@ from initpools_cli.labeling.change_classes import change_classes, valid_change
 from initpools_cli.labeling.class_changes import Change, read_changes, successors, through
 from initpools_cli.labeling.classes import ClassList, InvalidClass
 from initpools_cli.labeling.images import RunImages
-from initpools_cli.labeling.label_history import classes_of_rounds, read_predictions, read_round_labels, rounds
 from initpools_cli.labeling.page import open_labeling
 from initpools_cli.labeling.session import LabelingSession
+from initpools_cli.labeling.stored_rounds import classes_of_rounds, read_predictions, read_round_labels, rounds
 from initpools_cli.labeling.verdict import verdict
 
 NAMES = ["cat", "dog", "owl"]

@@ -179,11 +179,11 @@ def _show_round(common: Common, context: Context, labeling_round: Round) -> None
     from initpools_cli.cli.tables import show_grid
     from initpools_cli.labeling.annotators import TIES, agreement, tie_lines
     from initpools_cli.labeling.label_history import doubts
-    from initpools_cli.labeling.round import history
+    from initpools_cli.labeling.stored_rounds import history
     from initpools_cli.labeling.summary import notes_of, table_of, tell_problems
     from initpools_cli.labeling.verdict import suggestions, verdict
 
-    annotations, report, rounds = labeling_round.labeled.annotations, common.report, history(context)
+    annotations, report, rounds = labeling_round.labeled.annotations, common.report, history(context.run)
     for note in annotations.notes:
         report.say(note)
     left_out = [f"{problem}; the row is ignored." for problem in annotations.problems]

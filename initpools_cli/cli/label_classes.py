@@ -52,7 +52,7 @@ def change_classes_by(
     """
     from initpools_cli.labeling.change_classes import change_classes, valid_change
     from initpools_cli.labeling.classes import CLASSES, ClassList
-    from initpools_cli.labeling.label_history import classes_of_rounds
+    from initpools_cli.labeling.stored_rounds import classes_of_rounds
 
     for option, value in others.items():
         if value:

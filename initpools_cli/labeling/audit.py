@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from initpools_cli.core.rundir import FinishedStep
-from initpools_cli.labeling.label_history import SETTINGS, LabelHistory, number_of, read_predictions
+from initpools_cli.labeling.label_history import LabelHistory
+from initpools_cli.labeling.stored_rounds import SETTINGS, number_of, read_predictions
 from initpools_cli.steps.audit_sample import AUDIT
 
 

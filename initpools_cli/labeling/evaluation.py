@@ -11,8 +11,9 @@ import numpy as np
 from initpools_cli.core.seeds import derive, generator
 from initpools_cli.labeling.folds import folds_of
 from initpools_cli.labeling.forecast import cannot_forecast, confused_pairs
-from initpools_cli.labeling.label_history import LabelHistory, number_of, read_predictions, rounds
+from initpools_cli.labeling.label_history import LabelHistory
 from initpools_cli.labeling.round_inputs import RoundInputs
+from initpools_cli.labeling.stored_rounds import number_of, read_predictions, rounds
 from initpools_cli.steps.context import Context
 
 #: Models fitted on random halves of the labels, for the forecast.

@@ -61,7 +61,8 @@ def last_round(run: Run, *, suggestions: bool = True) -> LastRound:
     UserError
         If one of its files is damaged.
     """
-    from initpools_cli.labeling.label_history import (
+    from initpools_cli.labeling.origin import BATCH, audit_images
+    from initpools_cli.labeling.stored_rounds import (
         DETAILS,
         number_of,
         outcome_of,
@@ -69,7 +70,6 @@ def last_round(run: Run, *, suggestions: bool = True) -> LastRound:
         read_round_labels,
         rounds,
     )
-    from initpools_cli.labeling.origin import BATCH, audit_images
 
     audit = frozenset(audit_images(run))
     steps = rounds(run)

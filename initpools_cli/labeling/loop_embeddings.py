@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from initpools_cli.core.rundir import Run
-from initpools_cli.labeling.label_history import rounds
+from initpools_cli.labeling.stored_rounds import rounds
 from initpools_cli.steps.context import Context, LoopEmbeddings
 
 

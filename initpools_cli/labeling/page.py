@@ -120,7 +120,7 @@ def _as_classes(batch: Batch, known_classes: KnownClasses) -> list[str]:
 
 def _classes_of_rounds(context: Context) -> tuple[str, ...]:
     """Return the classes of labeling rounds, which may come from another tool."""
-    from initpools_cli.labeling.label_history import classes_of_rounds
+    from initpools_cli.labeling.stored_rounds import classes_of_rounds
 
     return classes_of_rounds(context.run)
 

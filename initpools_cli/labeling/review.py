@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.seeds import derive
 from initpools_cli.labeling.batch import Batch
-from initpools_cli.labeling.label_history import LabelHistory, read_round_labels, rounds
+from initpools_cli.labeling.label_history import LabelHistory
+from initpools_cli.labeling.stored_rounds import read_round_labels, rounds
 from initpools_cli.steps.context import Context
 
 if TYPE_CHECKING:

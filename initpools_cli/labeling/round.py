@@ -29,13 +29,7 @@ from initpools_cli.labeling.evaluation import (
     previous_model,
 )
 from initpools_cli.labeling.forecast import cannot_forecast, forecast_outcome
-from initpools_cli.labeling.label_history import (
-    PREFIX,
-    LabelHistory,
-    number_of,
-    outcome_of,
-    rounds,
-)
+from initpools_cli.labeling.label_history import LabelHistory
 from initpools_cli.labeling.label_sets import (
     cross_validate_sets,
     on_test_sets,
@@ -47,6 +41,7 @@ from initpools_cli.labeling.replace_round import ReplacedBatch, read_next, same_
 from initpools_cli.labeling.review import DOUBTFUL, doubtful_labels
 from initpools_cli.labeling.round_inputs import RoundInputs, refuse_round_settings, resolve_round
 from initpools_cli.labeling.stopping import has_reached
+from initpools_cli.labeling.stored_rounds import PREFIX, number_of, rounds
 from initpools_cli.steps.audit_sample import AUDIT
 from initpools_cli.steps.context import Context
 from initpools_cli.steps.embedding_scale import scale_entry
@@ -152,11 +147,6 @@ def _newest(context: Context) -> tuple[str, str]:
     """Return name and time of the last round."""
     last = [(step.name, str(step.facts["finished"])) for step in rounds(context.run)[-1:]]
     return last[0] if last else ("", "")
-
-
-def history(context: Context) -> list[dict[str, Any]]:
-    """Return the outcome of every round, oldest first, with its number as ``round``."""
-    return [outcome_of(step) for step in rounds(context.run)]
 
 
 def _work(inputs: RoundInputs, ask: bool, scratch: Path) -> dict[str, Any]:

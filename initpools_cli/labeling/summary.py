@@ -10,7 +10,7 @@ import numpy as np
 from initpools_cli.core.reporter import Reporter
 from initpools_cli.core.types import DataFrame
 from initpools_cli.figures.escape import percent
-from initpools_cli.labeling.label_history import SETTINGS
+from initpools_cli.labeling.stored_rounds import SETTINGS
 from initpools_cli.stats.long_tail import is_long_tail, rare_recall, rarest_third
 
 #: What the accuracy in the table is the accuracy of.

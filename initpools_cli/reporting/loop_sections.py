@@ -13,7 +13,7 @@ from initpools_cli.figures.escape import percent, printable, shortened
 from initpools_cli.figures.html import folded, paragraph, render, table
 from initpools_cli.figures.section import Section
 from initpools_cli.labeling.annotators import agreement
-from initpools_cli.labeling.label_history import number_of, outcome_of, read_round_labels
+from initpools_cli.labeling.stored_rounds import number_of, outcome_of, read_round_labels
 from initpools_cli.labeling.summary import notes_of, table_of
 from initpools_cli.labeling.verdict import verdict
 from initpools_cli.reporting.image_tiles import originals

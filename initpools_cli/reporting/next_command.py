@@ -14,10 +14,10 @@ from initpools_cli.core.rundir import LOOP, FinishedStep, Run
 from initpools_cli.datasets.annotations.table import read
 from initpools_cli.datasets.embeddings import is_embeddings
 from initpools_cli.labeling.batch import LISTS
-from initpools_cli.labeling.label_history import label_files_of, number_of
 from initpools_cli.labeling.loop_embeddings import of_loop
 from initpools_cli.labeling.page import FOLDER, round_words
 from initpools_cli.labeling.shares import files_of
+from initpools_cli.labeling.stored_rounds import label_files_of, number_of
 from initpools_cli.strategies.defaults import FIRST_POOL, MULTILABEL_QUERY, QUERY
 
 #: Number of images in the suggested first batch.

@@ -15,8 +15,8 @@ from initpools_cli.core.seeds import generator
 from initpools_cli.datasets.annotations.check import Annotations, read_annotations
 from initpools_cli.datasets.annotations.rows import LABEL, PREDICTION, Details
 from initpools_cli.datasets.classes import KnownClasses, alike
-from initpools_cli.labeling.label_history import classes_of_rounds, number_of, read_round_labels, rounds
 from initpools_cli.labeling.page import FOLDER
+from initpools_cli.labeling.stored_rounds import classes_of_rounds, number_of, read_round_labels, rounds
 from initpools_cli.steps.context import Context
 
 if TYPE_CHECKING:

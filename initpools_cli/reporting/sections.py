@@ -15,7 +15,7 @@ from initpools_cli.datasets.multilabel import NONE, classes_of
 from initpools_cli.figures.escape import percent
 from initpools_cli.figures.html import facts, folded, paragraph, table
 from initpools_cli.figures.section import Section
-from initpools_cli.labeling.label_history import one_a_number
+from initpools_cli.labeling.stored_rounds import one_a_number
 from initpools_cli.reporting.status import status
 from initpools_cli.steps.context import Context
 from initpools_cli.steps.embed import trained_on

@@ -17,7 +17,7 @@ def gather(request: PlotRequest) -> PlotData:
     """Collect the accuracies of all rounds."""
     import pandas as pd
 
-    from initpools_cli.labeling.label_history import outcome_of
+    from initpools_cli.labeling.stored_rounds import outcome_of
 
     request.context.require_one_class("The plot 'rounds'")
     steps = loop_rounds(request.context)

@@ -165,7 +165,7 @@ def _of_last_round(
     """Color images by the last labeling round; labeled images have cross-validated predictions."""
     import pandas as pd
 
-    from initpools_cli.labeling.label_history import read_round_labels
+    from initpools_cli.labeling.stored_rounds import read_round_labels
 
     last = loop_rounds(context)[-1]
     texts = {"path": str, "label": str, "predicted": str}
@@ -190,7 +190,7 @@ def _of_last_round(
 
 def _labeled_in_rounds(context: Context) -> pd.DataFrame:
     """Return the labeled images of all rounds as picks, in the order of the rounds."""
-    from initpools_cli.labeling.label_history import read_round_labels
+    from initpools_cli.labeling.stored_rounds import read_round_labels
 
     labels = read_round_labels(loop_rounds(context)[-1])
     labels = labels[labels["label"] != ""].sort_values("round", kind="stable")

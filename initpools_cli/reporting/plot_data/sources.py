@@ -195,6 +195,6 @@ def loop_rounds(context: Context) -> list[FinishedStep]:
     UserError
         There is none.
     """
-    from initpools_cli.labeling.label_history import one_a_number
+    from initpools_cli.labeling.stored_rounds import one_a_number
 
     return one_a_number(select_steps(context, LOOP, [], "initpools al-run --labels labeled.csv --next next.csv"))
