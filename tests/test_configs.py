@@ -20,7 +20,7 @@ from initpools_cli.datasets.imbalance import tail_counts
 from initpools_cli.networks.registry import networks
 from initpools_cli.pretext.registry import pretexts
 from initpools_cli.steps.context import Context
-from initpools_cli.sweeps.setup import ExperimentSpec, build_spec
+from initpools_cli.sweeps.spec import ExperimentSpec, build_spec
 from initpools_cli.training.learners.registry import learners
 from initpools_cli.training.trainer import TrainConfig
 

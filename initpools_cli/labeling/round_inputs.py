@@ -21,7 +21,8 @@ from initpools_cli.steps.strategy_name import StrategySpec
 from initpools_cli.steps.user_files import UserFiles
 from initpools_cli.strategies.arrays import MODEL_OUTPUTS
 from initpools_cli.sweeps.al_settings import SWEEP_ONLY, refuse_settings
-from initpools_cli.sweeps.setup import ExperimentSpec, build_experiment, build_settings, build_spec
+from initpools_cli.sweeps.setup import build_experiment, build_settings
+from initpools_cli.sweeps.spec import ExperimentSpec, build_spec
 
 if TYPE_CHECKING:
     from initpools_cli.core.registry import Method

@@ -7,7 +7,7 @@ from typing import Any
 
 from initpools_cli.steps.context import Context
 from initpools_cli.sweeps.jobs import run_cells, select_pools
-from initpools_cli.sweeps.setup import build_spec
+from initpools_cli.sweeps.spec import build_spec
 from initpools_cli.sweeps.sweep import data_by_encoder, settings_of
 
 

@@ -1,123 +1,34 @@
-"""Setup of sweeps: strategies, queries, learners and their arrays."""
+"""Data and settings of an experiment: the arrays of its strategies and the inputs of its learners."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from initpools_cli.core.config import AlTable, SelectTable
-from initpools_cli.core.errors import UserError, nearest
+from initpools_cli.core.config import SelectTable
+from initpools_cli.core.errors import UserError
 from initpools_cli.core.plugins import plugin_of
 from initpools_cli.core.registry import Method, revisions_of
 from initpools_cli.core.rundir import FinishedStep
-from initpools_cli.datasets.multilabel import one_class_error
 from initpools_cli.steps.context import Context
 from initpools_cli.steps.embed import matrix, newest
 from initpools_cli.steps.embedding_scale import learner_scaling, refuse_without_embeddings
 from initpools_cli.steps.encoder import pretrain_of
 from initpools_cli.steps.find_scores import can_score
 from initpools_cli.steps.pretrained import pretrained_encoder
-from initpools_cli.steps.rank import find_ranking, leaks_test
 from initpools_cli.steps.rows import identity, tell
 from initpools_cli.steps.run_provider import RunProvider
-from initpools_cli.steps.strategy_name import StrategySpec, parse_strategy, refuse_same_stem
-from initpools_cli.strategies.arrays import MODEL_OUTPUTS, ONE_CLASS
-from initpools_cli.strategies.balance import Balance
+from initpools_cli.steps.strategy_name import StrategySpec
+from initpools_cli.strategies.arrays import MODEL_OUTPUTS
 from initpools_cli.strategies.duplicates import RowFacts
+from initpools_cli.sweeps.spec import ExperimentSpec, knob_tables
 
 if TYPE_CHECKING:
     from initpools_cli.datasets.spec import Dataset
     from initpools_cli.training.experiment import ExperimentData, ExperimentSettings, MethodCall
-    from initpools_cli.training.learners.registry import LearnerTraits
-
-
-@dataclass(frozen=True)
-class ExperimentSpec:
-    """First pools, queries and learners of an experiment.
-
-    Attributes
-    ----------
-    inits, queries : list of StrategySpec
-    learners : dict of str to dict
-        All knobs of each learner.
-    knobs : dict of str to dict
-        Knobs from [al.params], by the name of the learner or strategy, with or without suffix.
-    """
-
-    inits: list[StrategySpec]
-    queries: list[StrategySpec]
-    learners: dict[str, dict[str, Any]]
-    knobs: dict[str, dict[str, Any]] = field(default_factory=dict)
-
-    @property
-    def strategies(self) -> list[StrategySpec]:
-        """First pools and queries without repetition."""
-        return list({each.name: each for each in [*self.inits, *self.queries]}.values())
-
-    def knobs_of(self, strategy: StrategySpec) -> dict[str, Any]:
-        """Return the knobs of a strategy from [al.params]; its full name overrides the name without suffix."""
-        return self.knobs.get(strategy.base, {}) | self.knobs.get(strategy.name, {})
-
-
-def build_spec(context: Context, *, multilabel: bool = False) -> ExperimentSpec:
-    """Resolve the strategies, queries and learners of [al]; the data set is not opened.
-
-    Parameters
-    ----------
-    context : Context
-    multilabel : bool
-        Whether images can have several labels.
-
-    Raises
-    ------
-    UserError
-        If a name or knob is unknown, a name is repeated, a first pool needs a model, a query needs outputs that a
-        learner does not provide, a learner cannot learn several labels per image, or a balance is set for all
-        strategies.
-    """
-    from initpools_cli.training.learners.registry import learners
-    from initpools_cli.training.model_outputs import require_outputs
-
-    table, select = context.settings.al, context.settings.select
-    _refuse_balance(context)
-
-    def resolve(name: str) -> StrategySpec:
-        strategy = parse_strategy(name)
-        if multilabel:
-            strategy = strategy.for_multilabel()
-        if strategy.balance.kind != "kmeans":
-            return strategy
-        return strategy.with_clusters(lambda own: own or context.clusters(select.n_clusters))
-
-    inits, queries = [resolve(each) for each in table.init], [resolve(each) for each in table.query]
-    methods = [learners.get(each) for each in table.learner]
-    refuse_same_stem([*inits, *queries])
-    _refuse_same("--init", inits)
-    _refuse_same("--query", queries)
-    _refuse_twice("--learner", [each.name for each in methods])
-    _refuse_models_first(inits)
-    for method in methods:
-        if multilabel and not method.traits.multilabel:
-            able = ", ".join(each.name for each in learners if each.traits.multilabel)
-            raise one_class_error(f"The learner '{method.name}'", f"Use another --learner: {able}.")
-    for query in queries:
-        if multilabel and ONE_CLASS & {*query.method.optional}:
-            raise one_class_error(f"The query '{query.name}'", "Use it in --init, where it reads embeddings alone.")
-        for method in methods:
-            require_outputs(query.name, query.method, method, table.space)
-    knobs = _knobs(table, [each.name for each in methods], [*inits, *queries])
-    return ExperimentSpec(
-        inits, queries, {each.name: _preset(each, dict(knobs.get(each.name, {})), context) for each in methods}, knobs
-    )
-
-
-def leaking_rankings(context: Context, spec: ExperimentSpec) -> list[str]:
-    """Return the names of strategies that follow a ranking made with the labels of the test split."""
-    followers = [each for each in spec.strategies if each.ranking]
-    return [each.name for each in followers if leaks_test(find_ranking(context, each.ranking))]
 
 
 def identity_of(
@@ -171,17 +82,12 @@ def build_experiment(
         `source` has no effect, or an input that al-run cannot provide.
     """
     from initpools_cli.training.experiment import ExperimentData
-    from initpools_cli.training.learners.registry import learners as registry
+    from initpools_cli.training.learners.registry import learners
 
     context, source = provider.context, provider.source
     data = context.data
-    input_names = set().union(*(registry.get(name).inputs for name in spec.learners))
-    for name in spec.learners:
-        if {"images", "encoder"} & {*registry.get(name).inputs}:
-            context.require_images(f"The learner '{name}'")
-    for each in spec.queries:
-        if "vaal_scores" in each.method.inputs:
-            context.require_images(f"The query '{each.name}'")
+    input_names = set().union(*(learners.get(name).inputs for name in spec.learners))
+    _require_images(context, spec)
     if "embeddings" not in input_names:
         refuse_without_embeddings(context, spec.learners)
     embed_step = _find_embeddings(context, spec, input_names, source)
@@ -203,11 +109,14 @@ def build_experiment(
         inputs["images"] = {name: _labeled_only(data, name, split.images) for name, split in data.splits.items()}
     weights, encoder = None, "" if embed_step is None else embed_step.name
     if "encoder" in input_names:
-        learner = next(name for name in spec.learners if "encoder" in registry.get(name).inputs)
+        learner = next(name for name in spec.learners if "encoder" in learners.get(name).inputs)
         pretrain_step = _find_pretrain(context, embed_step, source, learner)
         encoder = encoder or pretrain_step.name
         weights, checksums = pretrained_encoder(context, pretrain_step)
         reads |= checksums
+    groups = {
+        name: _labeled_only(data, name, codes) for name in data.splits if (codes := data.groups_of(name)) is not None
+    }
     experiment = ExperimentData(
         encoder=encoder,
         inputs=inputs,
@@ -220,13 +129,21 @@ def build_experiment(
         pretrained=weights,
         row_facts=arrays.facts,
         scale=scale,
-        groups={
-            name: _labeled_only(data, name, codes)
-            for name in data.splits
-            if (codes := data.groups_of(name)) is not None
-        },
+        groups=groups,
     )
     return experiment, reads
+
+
+def _require_images(context: Context, spec: ExperimentSpec) -> None:
+    """Refuse learners and queries that read images, in a data set without images."""
+    from initpools_cli.training.learners.registry import learners
+
+    for name in spec.learners:
+        if {"images", "encoder"} & {*learners.get(name).inputs}:
+            context.require_images(f"The learner '{name}'")
+    for each in spec.queries:
+        if "vaal_scores" in each.method.inputs:
+            context.require_images(f"The query '{each.name}'")
 
 
 class StrategyArrays:
@@ -234,7 +151,7 @@ class StrategyArrays:
 
     Attributes
     ----------
-    given : dict of str to dict
+    by_strategy : dict of str to dict
         The checked arrays of each strategy, embeddings scaled.
     calls : dict of str to MethodCall
     facts : dict of str to RowFacts
@@ -268,7 +185,7 @@ class StrategyArrays:
         inputs = self.provider.with_source(source).resolve(
             strategy,
             knobs,
-            *_tables(name, strategy.base),
+            *knob_tables(name, strategy.base),
             order=select.order if "order" in strategy.method.knobs else "highest",
             with_model=True,
         )
@@ -403,102 +320,3 @@ def labels_of(context: Context) -> dict[str, np.ndarray]:
             "free-val",
         )
     return labels
-
-
-def _refuse_twice(flag: str, names: list[str]) -> None:
-    """Refuse repeated names, whose seeds would count twice."""
-    for name in names:
-        if names.count(name) > 1:
-            raise UserError(
-                f"{flag} names {name} more than once.", "List each once; aliases are the same strategy.", name
-            )
-
-
-def _refuse_same(flag: str, strategies: list[StrategySpec]) -> None:
-    _refuse_twice(flag, [each.name for each in strategies])
-    names: dict[tuple[str, Balance], str] = {}
-    for each in strategies:
-        same = names.setdefault((each.base, each.balance if each.balance.kind == "kmeans" else Balance()), each.name)
-        if each.balance.kind == "kmeans" and same != each.name:
-            raise UserError(
-                f"{flag} has {same} and {each.name}, which are the same: both have {each.balance.n_clusters} clusters.",
-                "List only one of them.",
-                each.name,
-            )
-
-
-def _refuse_balance(context: Context) -> None:
-    """Refuse a balance for all strategies, because it would also apply to the baseline ``random``."""
-    table, select = context.settings.al, context.settings.select
-    if select.balance == "none":
-        return
-    suffix = Balance(select.balance, select.n_clusters if select.balance == "kmeans" else 0).suffix
-    options = {"--init": table.init, "--query": table.query}
-    overrides = {flag: names for flag, names in options.items() if f"al.{flag[2:]}" in context.origins} or options
-    names = [name for each in overrides.values() for name in each]
-    spread = {name for name in names if "@" not in name and name != "random"} or {"random"}
-    suggestions = (
-        f"{flag} {','.join(name + suffix if name in spread else name for name in each)}"
-        for flag, each in overrides.items()
-    )
-    raise UserError(
-        f"select.balance = '{select.balance}' ({context.origins['select.balance']}) would apply to every strategy of "
-        "the sweep, including random.",
-        f"Leave it out, and use a suffix for single strategies: {' '.join(suggestions)}.",
-        select.balance,
-    )
-
-
-def _refuse_models_first(inits: list[StrategySpec]) -> None:
-    for init in inits:
-        outputs = MODEL_OUTPUTS & set(init.method.inputs)
-        if outputs:
-            names = ", ".join(sorted(outputs))
-            raise UserError(
-                f"--init {init.name} needs a trained model for {names}, but a first pool has none.",
-                f"Use --query {init.argument}, and for --init a strategy without a model: `initpools list strategies`.",
-                init.name,
-            )
-
-
-def _knobs(table: AlTable, names: list[str], strategies: list[StrategySpec]) -> dict[str, dict[str, Any]]:
-    """Split [al.params] by learner or strategy; flat knobs belong to the only learner."""
-    flat = {key: value for key, value in table.params.items() if not isinstance(value, dict)}
-    by_name = {key: value for key, value in table.params.items() if isinstance(value, dict)}
-    if flat and len(names) > 1:
-        raise UserError(
-            f"al.params = {flat} is ambiguous: the learners are {', '.join(names)}.",
-            f"Use for example --set al.params.{names[0]}='{{{next(iter(flat))} = …}}'.",
-            flat,
-        )
-    valid = list(dict.fromkeys([*names, *(name for each in strategies for name in (each.base, each.name))]))
-    for name in by_name:
-        if name not in valid:
-            guess = nearest(name, valid)
-            hint = f"Did you mean '{guess}'? " if guess else ""
-            raise UserError(
-                f"al.params.{name} has no effect: '{name}' is not in this sweep.",
-                f"{hint}Use one of {', '.join(valid)}.",
-                name,
-            )
-    return by_name | ({names[0]: flat | by_name.get(names[0], {})} if flat else {})
-
-
-def _preset(learner: Method[LearnerTraits], knobs: dict[str, Any], context: Context) -> dict[str, Any]:
-    """Return all knobs of a learner: from [al.params], else its preset, else its defaults."""
-    presets = learner.traits.presets
-    name = knobs.pop("preset", "quick")
-    if name not in presets:
-        guess = nearest(str(name), presets)
-        hint = f"Did you mean '{guess}'? " if guess else ""
-        raise UserError(
-            f"The learner {learner.name} has no preset {name!r}.",
-            f"{hint}Use one of {', '.join(sorted(presets))}.",
-            repr(name),
-        )
-    return learner.validate({**presets[name], **knobs}, context.knob_origins(knobs, *_tables(learner.name)))
-
-
-def _tables(name: str, base: str = "") -> list[str]:
-    """The tables that may hold the knobs of a learner or strategy: its own, that of its base name, the common one."""
-    return [*(f"al.params.{each}" for each in dict.fromkeys((name, base)) if each), "al.params"]

@@ -24,15 +24,8 @@ from initpools_cli.sweeps.al_settings import ROUND_ONLY, count_budgets, refuse_s
 from initpools_cli.sweeps.executors import Executor, Jobs
 from initpools_cli.sweeps.jobs import PLAN, JobResult, run_cells, run_jobs, select_pools
 from initpools_cli.sweeps.results import TEST_CORRECT, TEST_GROUPS
-from initpools_cli.sweeps.setup import (
-    ExperimentSpec,
-    build_experiment,
-    build_settings,
-    build_spec,
-    identity_of,
-    labels_of,
-    leaking_rankings,
-)
+from initpools_cli.sweeps.setup import build_experiment, build_settings, identity_of, labels_of
+from initpools_cli.sweeps.spec import ExperimentSpec, build_spec, leaking_rankings
 
 if TYPE_CHECKING:
     from initpools_cli.training.experiment import BlockJob, Experiment, ExperimentData, ExperimentSettings, FirstPoolJob
