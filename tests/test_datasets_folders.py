@@ -18,10 +18,10 @@ from PIL import Image, ImageOps
 
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.reporter import Reporter
+from initpools_cli.core.wording import named
 from initpools_cli.datasets.classes import in_order
 from initpools_cli.datasets.decode import square
 from initpools_cli.datasets.files import list_files
-from initpools_cli.datasets.labels import named
 from initpools_cli.datasets.open import open_dataset
 from initpools_cli.datasets.spec import Dataset, DatasetSpec
 from initpools_cli.datasets.to_uint8 import UPRIGHT

@@ -11,6 +11,7 @@ import numpy as np
 
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.system_errors import no_permission
+from initpools_cli.core.wording import counted, counted_are, named
 from initpools_cli.datasets.arrays import in_column_order
 from initpools_cli.datasets.cache import cache_folder, in_blocks, is_current, mark_current, read_cache, write_cache
 from initpools_cli.datasets.classes import in_order
@@ -19,7 +20,6 @@ from initpools_cli.datasets.file_items import OpenedFiles, Storage, class_number
 from initpools_cli.datasets.headers import no_images_error, read_headers, skipped_notes
 from initpools_cli.datasets.item_labels import class_names_of
 from initpools_cli.datasets.kept_files import KeptFiles
-from initpools_cli.datasets.labels import counted, counted_are, named
 from initpools_cli.datasets.new_images import append_images
 from initpools_cli.datasets.raster import NO_IMAGE
 from initpools_cli.datasets.scale import Scale

@@ -13,11 +13,11 @@ import numpy as np
 
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.files import read_array
+from initpools_cli.core.wording import counted, named
 from initpools_cli.datasets.annotations.match import find
 from initpools_cli.datasets.annotations.rows import ID_NAMES, INDEX_NAMES, PATH_NAMES, Row
 from initpools_cli.datasets.annotations.table import read_table
 from initpools_cli.datasets.classes import folded, plain, says_nothing, unfit, value_of
-from initpools_cli.datasets.labels import counted, named
 from initpools_cli.datasets.multilabel import NONE as NO_CLASS
 from initpools_cli.datasets.multilabel import SEPARATOR
 from initpools_cli.datasets.path_pattern import search_paths

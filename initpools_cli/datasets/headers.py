@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from initpools_cli.core.errors import UserError
+from initpools_cli.core.wording import counted, named
 from initpools_cli.datasets.kept_files import Images
-from initpools_cli.datasets.labels import counted, named
 from initpools_cli.datasets.raster import NO_IMAGE, Header, Reason, header_of
 from initpools_cli.datasets.stored.shards import Root
 

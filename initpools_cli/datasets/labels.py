@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from initpools_cli.core.errors import UserError
+from initpools_cli.core.wording import counted, named
 from initpools_cli.datasets.annotations.rows import Row
 from initpools_cli.datasets.classes import KnownClasses, meanings, no_label_note, plain, unfit
 from initpools_cli.datasets.label_sets import bar_note, classes_in, none_note, set_meanings, why_invalid
@@ -158,22 +159,6 @@ def from_csv(
         notes,
         multilabel,
     )
-
-
-def named(names: Sequence[str]) -> str:
-    """Format up to five names, and the number of further ones."""
-    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
-    return ", ".join(names[:5]) + more
-
-
-def counted(things: Sequence[object], noun: str) -> str:
-    """Format a count with its noun in singular or plural."""
-    return f"{len(things)} {noun}" if len(things) == 1 else f"{len(things)} {noun}s"
-
-
-def counted_are(things: Sequence[object], noun: str) -> str:
-    """Format a count with its noun and "is" or "are"."""
-    return f"{counted(things, noun)} {'is' if len(things) == 1 else 'are'}"
 
 
 def _by_folder(assignment: Assignment, classes: tuple[str, ...], *, multilabel: bool) -> Assignment:

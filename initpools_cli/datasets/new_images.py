@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from initpools_cli.core.errors import UserError
+from initpools_cli.core.wording import counted, counted_are, named
 from initpools_cli.datasets.arrays import in_column_order
 from initpools_cli.datasets.cache import cache_folder, in_blocks, write_cache
 from initpools_cli.datasets.classes import KnownClasses, in_order, meanings
@@ -25,7 +26,6 @@ from initpools_cli.datasets.file_items import (
 )
 from initpools_cli.datasets.headers import Headers
 from initpools_cli.datasets.item_labels import class_names_of
-from initpools_cli.datasets.labels import counted, counted_are, named
 from initpools_cli.datasets.scale import Scale
 from initpools_cli.datasets.sources import Assignment, Files
 from initpools_cli.datasets.spec import CONVERSION, GROUP, SPLITS

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 
 from initpools_cli.core.errors import UserError
-from initpools_cli.datasets.labels import counted
+from initpools_cli.core.wording import counted
 
 #: Seconds that a search may take, and paths for each of which there is one second more.
 SECONDS, PATHS_PER_SECOND = 5.0, 50_000

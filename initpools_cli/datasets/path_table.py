@@ -10,9 +10,10 @@ from pathlib import Path
 
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.spreadsheet import unescaped
+from initpools_cli.core.wording import counted, named
 from initpools_cli.datasets.annotations.rows import LABEL_NAMES, LABELS_NAMES, PATH_NAMES
 from initpools_cli.datasets.annotations.table import Table, read_table
-from initpools_cli.datasets.labels import assigner, counted, named
+from initpools_cli.datasets.labels import assigner
 from initpools_cli.datasets.sources import Assignment, Files
 from initpools_cli.datasets.spec import DatasetSpec
 from initpools_cli.datasets.splits import SPLIT_NAMES, require_train

@@ -14,10 +14,10 @@ import numpy as np
 
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.files import read_array, read_file
+from initpools_cli.core.wording import counted, named
 from initpools_cli.datasets.annotations.match import find
 from initpools_cli.datasets.annotations.rows import ID_NAMES, INDEX_NAMES, PATH_NAMES, Row
 from initpools_cli.datasets.annotations.table import decoded, read_table
-from initpools_cli.datasets.labels import counted, named
 from initpools_cli.datasets.stored.shards import Root
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from initpools_cli.datasets.labels import counted, named
+from initpools_cli.core.wording import counted, named
 from initpools_cli.datasets.raster import TRANSPARENT, Raster
 from initpools_cli.datasets.scale import WHITE, WINDOW, ConversionCounts, Scale, conversion_of, full_range
 

@@ -226,7 +226,7 @@ def _refuse_in_dataset(path: Path, data: Dataset) -> None:
 
 
 def _refuse_missing(root: Root, paths: Sequence[str]) -> None:
-    from initpools_cli.datasets.labels import counted, named
+    from initpools_cli.core.wording import counted, named
 
     missing = [path for path in paths if not is_readable(root / path)]
     if missing:

@@ -12,6 +12,7 @@ import numpy as np
 
 from initpools_cli.core.errors import UserError, nearest
 from initpools_cli.core.files import require_file
+from initpools_cli.core.wording import named
 from initpools_cli.datasets.annotations import cvat, folders, label_studio, table
 from initpools_cli.datasets.annotations.annotators import Vote, file_annotators, require_spelling
 from initpools_cli.datasets.annotations.match import find
@@ -28,7 +29,6 @@ from initpools_cli.datasets.classes import (
     value_of,
 )
 from initpools_cli.datasets.label_sets import bar_note, classes_in, none_note, set_meanings, why_invalid
-from initpools_cli.datasets.labels import named
 from initpools_cli.datasets.multilabel import SEPARATOR
 from initpools_cli.datasets.stored.shards import Root
 

@@ -11,8 +11,9 @@ import numpy as np
 
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.reporter import Reporter
+from initpools_cli.core.wording import counted, named
 from initpools_cli.datasets.label_arrays import encode_labels
-from initpools_cli.datasets.labels import assigner, counted, named
+from initpools_cli.datasets.labels import assigner
 from initpools_cli.datasets.sources import Assignment, Files
 from initpools_cli.datasets.spec import DatasetSpec
 from initpools_cli.datasets.splits import require_train
