@@ -16,7 +16,7 @@ from initpools_cli.augment.crop import crop_resize, draw_boxes, draw_shifts, shi
 from initpools_cli.augment.draws import Draws
 from initpools_cli.augment.flip import draw_flips, flip
 from initpools_cli.augment.pipelines import RECIPES, augment, to_float
-from initpools_cli.augment.rotate import draw_degrees, draw_quarter_turns, quarter_turns, rotate
+from initpools_cli.augment.rotate import rotate
 from initpools_cli.core.errors import UserError
 
 
@@ -281,20 +281,10 @@ def test_only_images_of_48_pixels_and_more_are_blurred() -> None:
 # --- rotation --------------------------------------------------------------------------------------------------------
 
 
-def test_quarter_turns_are_rot90_and_agree_with_rotate() -> None:
+def test_rotations_by_quarter_turns_are_rot90() -> None:
     images, turns = floats(5, 9), torch.tensor([0, 1, 2, 3, 5])
-    turned = quarter_turns(images, turns)
-    for image, turn in enumerate(turns.tolist()):
-        assert torch.equal(turned[image], images[image].rot90(turn, (1, 2)))
+    turned = torch.stack([image.rot90(turn, (1, 2)) for image, turn in zip(images, turns.tolist(), strict=True)])
     torch.testing.assert_close(rotate(images, 90.0 * turns), turned, atol=1e-4, rtol=0)
-
-
-def test_turns_and_degrees_cover_their_range() -> None:
-    draws = Draws(0, 0, torch.arange(1000))
-    assert torch.bincount(draw_quarter_turns(draws)).min() > 200
-    degrees = draw_degrees(draws, 30.0)
-    assert -30.0 <= degrees.min() < -28.0
-    assert 28.0 < degrees.max() < 30.0
 
 
 # --- RandAugment -----------------------------------------------------------------------------------------------------

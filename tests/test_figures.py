@@ -523,24 +523,22 @@ def test_a_figure_made_elsewhere_has_a_page_too():
     assert "Elsewhere" in text
 
 
-def test_other_image_formats_are_refused(tmp_path):
+def test_other_image_formats_are_refused():
     with pytest.raises(UserError, match=r"\.gif"):
-        image.write_image(go.Figure(), tmp_path / "figure.gif")
-    assert not list(tmp_path.iterdir())
+        image.image_bytes(go.Figure(), ".gif", "auto")
 
 
 def test_an_image_without_chrome_is_a_sentence(tmp_path, monkeypatch):
     pytest.importorskip("kaleido")
     monkeypatch.setenv("BROWSER_PATH", str(tmp_path / "no-chrome"))
     with pytest.raises(UserError, match="Chrome"):
-        image.write_image(go.Figure(), tmp_path / "figure.png")
-    assert not list(tmp_path.iterdir())
+        image.image_bytes(go.Figure(), ".png", "auto")
 
 
-def test_an_image_without_kaleido_is_a_sentence(tmp_path, monkeypatch):
+def test_an_image_without_kaleido_is_a_sentence(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "kaleido", None)
     with pytest.raises(UserError, match=r"initpools\[image\]"):
-        image.write_image(go.Figure(), tmp_path / "figure.png")
+        image.image_bytes(go.Figure(), ".png", "auto")
 
 
 def numbers(value):

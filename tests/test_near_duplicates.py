@@ -20,7 +20,6 @@ from initpools_cli.geometry.near_duplicates import (
     _places,
     groups_of,
     near_pairs,
-    near_pairs_between,
 )
 
 
@@ -80,14 +79,6 @@ def test_of_few_images_only_equal_ones_are_near(n: int) -> None:
     assert len(near_pairs(rows)[0]) == 0
     if n > 1:
         assert near_pairs(rows[[0, *range(n - 1)]])[0].tolist() == [[0, 1]]
-
-
-def test_pairs_between_two_sets_are_those_of_both_together() -> None:
-    train, test = planted(100), planted(20, 1)
-    test[3] = train[40] * 1.001 + 1e-3
-    train[7] = train[8]
-    pairs, distances = near_pairs_between(train, test)
-    assert pairs.tolist() == [[40, 3]] and distances[0] < 0.02
 
 
 def test_groups_join_chains_and_are_named_by_their_lowest_row() -> None:

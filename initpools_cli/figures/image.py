@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from importlib import import_module
-from pathlib import Path
 
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.types import Figure
@@ -81,8 +80,3 @@ def _chrome_image(figure: Figure, kind: str, theme: Theme) -> bytes:
             f".{kind}",
         ) from None
     return bytes(content)
-
-
-def write_image(figure: Figure, path: Path, theme: PageTheme = "auto") -> None:
-    """Write the figure to a .png or .svg; see `image_bytes` for what can go wrong."""
-    path.write_bytes(image_bytes(figure, path.suffix, theme))

@@ -84,28 +84,6 @@ def _search_again(points: NDArray[np.float32], index: NDArray[np.int64], gaps: N
     map_blocks(block, len(rows), ROWS)
 
 
-def near_pairs_between(
-    first: NDArray[Any], second: NDArray[Any], *, probes: int = 0
-) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Find the near-duplicates between two sets, such as train and test: `near_pairs` of both together.
-
-    Parameters
-    ----------
-    first, second : (n, d) and (m, d) arrays of numbers
-        Without zero rows.
-    probes : int
-
-    Returns
-    -------
-    pairs : (k, 2) int64
-        A row of `first` and a row of `second`.
-    distances : (k,) float64
-    """
-    pairs, distances = near_pairs(np.concatenate([first, second]), probes=probes)
-    across = (pairs[:, 0] < len(first)) & (pairs[:, 1] >= len(first))
-    return pairs[across] - np.array([0, len(first)]), distances[across]
-
-
 def groups_of(pairs: NDArray[np.int64], n: int) -> NDArray[np.int64]:
     """Join pairs into groups: rows that are connected by a chain of pairs are in one group.
 

@@ -9,8 +9,6 @@ from numpy.typing import NDArray
 
 #: A data set has a long tail if its largest class has more than this many times the images of its smallest.
 TENFOLD = 10
-#: The outcomes, in the order in which they are shown.
-OUTCOMES = ("balanced_accuracy", "rare_recall", "labels_until_seen")
 
 
 def is_long_tail(counts: NDArray[np.int64]) -> bool:
