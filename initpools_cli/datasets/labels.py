@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
@@ -94,53 +94,34 @@ def from_csv(
     """
     rows, guess_notes = _read_rows(file)
     find = _finder(paths)
-    rows_and_paths = [(row, find(row.path.strip() or row.index)) for row in rows]
-    unmatched_rows = [row.path.strip() or row.index for row, path in rows_and_paths if path is None]
+    matches = [(row, find(_name_of(row))) for row in rows]
+    rows_of_images = [(row, path) for row, path in matches if path is not None]
+    unmatched_rows = [_name_of(row) for row, path in matches if path is None]
     multilabel = multilabel or any(row.multilabel for row in rows)
     meaning = (set_meanings if multilabel else meanings)(
-        Counter(row.label for row, path in rows_and_paths if path is not None),
+        Counter(row.label for row, _ in rows_of_images),
         KnownClasses(classes, origin="one of dataset.classes"),
         what=str(file),
         remedy="Use one spelling for each class in that file.",
     )
     labels: dict[str, str] = {}
-    none: list[Row] = []
-    for row, path in rows_and_paths:
-        if path is None:
-            continue
+    for row, path in rows_of_images:
         label = meaning.of[row.label]
         if label is None:
-            if multilabel:
-                why = why_invalid(row.label, KnownClasses(classes))
-                raise UserError(f"{file}, {row.place}: {path} {why}.", "Correct that line.", repr(plain(row.label)))
-            raise UserError(
-                f"{file}, {row.place}: {plain(row.label)!r} is not among the classes {', '.join(classes[:10])}.",
-                "List all classes with --classes, or correct that line.",
-                repr(plain(row.label)),
-            )
-        if not label:
-            none.append(row)
-            labels.setdefault(path, "")
-        elif (other := labels.get(path)) and other != label:
+            raise _unknown_class(file, row, path, classes, multilabel=multilabel)
+        other = labels.get(path, "")
+        if label and other and other != label:
             raise UserError(
                 f"{file} has two labels for {path}: {other!r} and {label!r}.", "Keep one row for each file.", path
             )
-        else:
-            labels[path] = label
-    missing = [path for path in paths if path not in labels]
-    if missing:
-        others = f" Rows without an image: {named(unmatched_rows)}." if unmatched_rows else ""
-        raise UserError(
-            f"{file} has no row for {len(missing)} of {len(paths)} images: {named(missing)}.{others}",
-            "Add rows for them, with an empty label if it is not known, or move those files away; to work without "
-            "labels, leave out dataset.labels.",
-            named(missing),
-        )
+        labels[path] = label or other
+    _refuse_without_row(file, paths, labels, unmatched_rows)
     notes = (
         [f"Left out {counted(unmatched_rows, 'row')} of {file} without an image: {named(unmatched_rows)}"]
         if unmatched_rows
         else []
     )
+    none = [row for row, _ in rows_of_images if not meaning.of[row.label]]
     if none:
         spellings = {row.label for row in none}
         notes.append(no_label_note(str(file), [row.place for row in none], len(rows), spellings))
@@ -159,6 +140,39 @@ def from_csv(
         notes,
         multilabel,
     )
+
+
+def _name_of(row: Row) -> str:
+    """Return the path or name of the image of a row."""
+    return row.path.strip() or row.index
+
+
+def _unknown_class(file: Path, row: Row, path: str, classes: tuple[str, ...], *, multilabel: bool) -> UserError:
+    """Return the error for a label that is none of the classes."""
+    label = plain(row.label)
+    if multilabel:
+        why = why_invalid(row.label, KnownClasses(classes))
+        return UserError(f"{file}, {row.place}: {path} {why}.", "Correct that line.", repr(label))
+    return UserError(
+        f"{file}, {row.place}: {label!r} is not among the classes {', '.join(classes[:10])}.",
+        "List all classes with --classes, or correct that line.",
+        repr(label),
+    )
+
+
+def _refuse_without_row(
+    file: Path, paths: Sequence[str], labels: Mapping[str, str], unmatched_rows: Sequence[str]
+) -> None:
+    """Refuse images that no row of the table is about."""
+    missing = [path for path in paths if path not in labels]
+    if missing:
+        others = f" Rows without an image: {named(unmatched_rows)}." if unmatched_rows else ""
+        raise UserError(
+            f"{file} has no row for {len(missing)} of {len(paths)} images: {named(missing)}.{others}",
+            "Add rows for them, with an empty label if it is not known, or move those files away; to work without "
+            "labels, leave out dataset.labels.",
+            named(missing),
+        )
 
 
 def _by_folder(assignment: Assignment, classes: tuple[str, ...], *, multilabel: bool) -> Assignment:
