@@ -16,10 +16,10 @@ import initpools_cli
 from initpools_cli.core.errors import UserError
 from initpools_cli.geometry.density import most_typical, typicality
 from initpools_cli.geometry.kmeans import kmeans
-from initpools_cli.strategies.arrays import as_embeddings
 from initpools_cli.strategies.call import round_robin
 from initpools_cli.strategies.candidates import as_rows
 from initpools_cli.strategies.checks import refuse_constant
+from initpools_cli.strategies.embeddings import as_embeddings
 from initpools_cli.strategies.entropy import entropies
 from initpools_cli.strategies.margin import margins
 from initpools_cli.strategies.select import choose

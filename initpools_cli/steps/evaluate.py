@@ -39,7 +39,8 @@ def evaluate(
         The images to score; the others get the median.
     """
     from initpools_cli.core.seeds import generator
-    from initpools_cli.strategies.arrays import INPUTS, as_embeddings, for_method, take
+    from initpools_cli.strategies.arrays import INPUTS, take
+    from initpools_cli.strategies.embeddings import as_embeddings, for_method
     from initpools_cli.strategies.runtime import expectation
 
     arguments: dict[str, Any] = {name: arrays[name] for name in method.inputs}

@@ -20,7 +20,8 @@ from initpools_cli.steps.reference_classifier import model_outputs, reference
 from initpools_cli.steps.rows import distance_identity, identity
 from initpools_cli.steps.strategy_inputs import StrategyInputs, pick
 from initpools_cli.steps.strategy_name import StrategySpec, parse_strategy, refuse_source, with_balance
-from initpools_cli.strategies.arrays import MODEL_OUTPUTS, as_embeddings, numbers, refuse_missing
+from initpools_cli.strategies.arrays import MODEL_OUTPUTS, numbers, refuse_missing
+from initpools_cli.strategies.embeddings import as_embeddings
 from initpools_cli.strategies.selection import Selection
 
 #: How many images a strategy that is not nested orders itself by default.

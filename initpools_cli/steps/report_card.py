@@ -60,8 +60,9 @@ class CardData:
         classes: tuple[str, ...] = (),
     ) -> CardData:
         """Return the data of the images in `rows` (m,), of which `labeled` have labels already; both ascending."""
-        from initpools_cli.strategies.arrays import INPUTS, as_embeddings, take
+        from initpools_cli.strategies.arrays import INPUTS, take
         from initpools_cli.strategies.duplicates import largest_entries, near_zero
+        from initpools_cli.strategies.embeddings import as_embeddings
 
         points, point_rows = None, rows
         if embeddings is not None:

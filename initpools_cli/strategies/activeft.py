@@ -9,7 +9,7 @@ from initpools_cli.core.bounds import Passes, PositiveFactor
 from initpools_cli.geometry.chunked import map_blocks
 from initpools_cli.geometry.neighbors import nearest_free
 from initpools_cli.geometry.segment_sum import sums_by_label
-from initpools_cli.strategies.arrays import as_embeddings
+from initpools_cli.strategies.embeddings import as_embeddings
 from initpools_cli.strategies.registry import strategies
 from initpools_cli.strategies.selection import Selection, unlabeled_rows
 

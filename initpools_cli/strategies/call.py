@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from initpools_cli.core.registry import SAMPLE, Method
 from initpools_cli.core.seeds import generator
-from initpools_cli.strategies.arrays import Array, for_method, take
+from initpools_cli.strategies.arrays import take
+from initpools_cli.strategies.embeddings import Array, for_method
 from initpools_cli.strategies.objective_sample import ObjectiveSample
 from initpools_cli.strategies.selection import Selection, ranks_within
 

@@ -11,7 +11,7 @@ from initpools_cli.core.capacity import FEWER, require_memory
 from initpools_cli.geometry.chunked import map_blocks
 from initpools_cli.geometry.distances import center_if_distant
 from initpools_cli.geometry.farthest_first import nearest_to_mean
-from initpools_cli.strategies.arrays import as_embeddings
+from initpools_cli.strategies.embeddings import as_embeddings
 from initpools_cli.strategies.registry import strategies
 from initpools_cli.strategies.selection import Selection
 

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from initpools_cli.geometry.duplicates import first_equal
 from initpools_cli.geometry.rows import map_rows
-from initpools_cli.strategies.arrays import ROWS, Array, in_file, rows_of
 from initpools_cli.strategies.checks import equal_embeddings
+from initpools_cli.strategies.embeddings import ROWS, Array, in_file, rows_of
 from initpools_cli.strategies.selection import Selection, ranks_within
 
 # A row counts as zero if all entries are below this share of the largest entry of the median row: the resolution of

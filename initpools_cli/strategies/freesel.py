@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from initpools_cli.core.bounds import PositiveCount
 from initpools_cli.geometry.chunked import map_blocks
 from initpools_cli.geometry.neighbors import nearest_squared
-from initpools_cli.strategies.arrays import as_embeddings
+from initpools_cli.strategies.embeddings import as_embeddings
 from initpools_cli.strategies.registry import strategies
 from initpools_cli.strategies.selection import Selection
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from initpools_cli.geometry.farthest_first import farthest_first
 from initpools_cli.geometry.neighbors import nearest_squared
 from initpools_cli.geometry.rows import view
-from initpools_cli.strategies.arrays import as_embeddings
+from initpools_cli.strategies.embeddings import as_embeddings
 from initpools_cli.strategies.registry import strategies
 from initpools_cli.strategies.selection import Selection
 

@@ -12,8 +12,9 @@ from initpools_cli.core.errors import UserError
 from initpools_cli.core.registry import SAMPLE, Method
 from initpools_cli.core.seeds import derive, generator
 from initpools_cli.geometry.rows import map_jobs, on_executor
-from initpools_cli.strategies.arrays import Array, take
+from initpools_cli.strategies.arrays import take
 from initpools_cli.strategies.call import Indices, StrategyCall
+from initpools_cli.strategies.embeddings import Array
 from initpools_cli.strategies.objective_sample import ObjectiveSample
 from initpools_cli.strategies.registry import strategies
 from initpools_cli.strategies.selection import Selection

@@ -17,19 +17,12 @@ from initpools_cli.core.seeds import generator
 from initpools_cli.geometry.kmeans import kmeans
 from initpools_cli.geometry.near_copies import similarity_to_earlier
 from initpools_cli.geometry.rows import Rows
-from initpools_cli.strategies.arrays import (
-    INPUTS,
-    SAMPLED,
-    Array,
-    as_embeddings,
-    inputs_of,
-    refuse_missing,
-    take,
-)
+from initpools_cli.strategies.arrays import INPUTS, inputs_of, refuse_missing, take
 from initpools_cli.strategies.call import NONE, StrategyCall
 from initpools_cli.strategies.candidates import Candidates, candidates_of, images_of
 from initpools_cli.strategies.checks import check_settings, refuse_constant, refuse_equal_points
 from initpools_cli.strategies.duplicates import RowFacts, fallback_order
+from initpools_cli.strategies.embeddings import SAMPLED, Array, as_embeddings
 from initpools_cli.strategies.groups import PerGroup, shuffled
 from initpools_cli.strategies.limits import MinDistance, select_within
 from initpools_cli.strategies.partitions import check_partition_size, check_partitions, select_in_rounds

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from initpools_cli.geometry.chunked import map_blocks
 from initpools_cli.geometry.distances import mean_row
-from initpools_cli.strategies.arrays import as_embeddings
+from initpools_cli.strategies.embeddings import as_embeddings
 from initpools_cli.strategies.registry import strategies
 from initpools_cli.strategies.selection import Selection, best_first
 

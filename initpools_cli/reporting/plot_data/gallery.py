@@ -60,7 +60,7 @@ def _nearest_members(pool: FinishedStep, rows: pd.DataFrame, request: PlotReques
     """Find the nearest of the images that each pick represents; None if the pool does not have them."""
     if "represents.npy" not in pool.facts["writes"] or not request.knobs["neighbors"]:
         return None if request.knobs["neighbors"] else {}
-    from initpools_cli.strategies.arrays import as_embeddings
+    from initpools_cli.strategies.embeddings import as_embeddings
 
     owner = pool.array("represents.npy")
     embeddings, _ = request.provider.card_embeddings(str(pool.table["source"]))
