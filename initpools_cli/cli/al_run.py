@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from initpools_cli.cli import completion
+from initpools_cli.cli.al_run_labels import RoundOptions, run_round
 from initpools_cli.cli.file_options import Exclude, user_files
-from initpools_cli.cli.options import Audit, Common, Download, Export, Groups, ImageUrl, names_of
+from initpools_cli.cli.options import Common, Download, Export, Groups, ImageUrl, names_of
 from initpools_cli.strategies.defaults import MULTILABEL_QUERY, QUERY, REASON
 
 if TYPE_CHECKING:
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from initpools_cli.stats.split_error import EvaluatedImages
 
 STRATEGIES = completion.several_of(completion.strategy)
-LABELING = "A round of labeling instead of a sweep"
 
 EXAMPLE = "Example: initpools al-run --init random,typiclust --query random,margin --budget 10 --rounds 5 --seeds 10"
 
@@ -90,72 +89,8 @@ def command(
     scheduler: Annotated[
         str, typer.Option("--scheduler", metavar="ADDRESS", help="Address of a Dask scheduler or a Ray cluster.")
     ] = "",
-    labels: Annotated[
-        list[Path] | None,
-        typer.Option(
-            "--labels",
-            metavar="FILE",
-            help="Labels from annotators: a .csv, an export of Label Studio or CVAT, or a folder per class; repeat "
-            "the option for each annotator.",
-            rich_help_panel=LABELING,
-        ),
-    ] = None,
-    annotators: Annotated[
-        str | None,
-        typer.Option(
-            "--annotators",
-            metavar="last|majority|strict",
-            help="Which label counts where annotators differ: the last, the one given most often, or only one that all "
-            "gave; default: last.",
-            rich_help_panel=LABELING,
-        ),
-    ] = None,
-    next_batch: Annotated[
-        Path | None,
-        typer.Option(
-            "--next",
-            metavar="FILE",
-            help="Choose --budget images to label next with --query, and write them to this .csv, .json or .npy file.",
-            rich_help_panel=LABELING,
-        ),
-    ] = None,
-    audit: Audit = None,
-    stop_at: Annotated[
-        float | None,
-        typer.Option(
-            "--stop-at",
-            metavar="0.9",
-            help="Choose no next batch once audit labels show, with 95 % confidence, that this accuracy is reached.",
-            rich_help_panel=LABELING,
-        ),
-    ] = None,
-    target: Annotated[
-        float | None,
-        typer.Option(
-            "--target",
-            metavar="0.9",
-            help="Forecast how many more labels reach this accuracy; default: 0.9.",
-            rich_help_panel=LABELING,
-        ),
-    ] = None,
-    predictions: Annotated[
-        Path | None,
-        typer.Option(
-            "--predictions",
-            metavar="FILE.csv",
-            help="Write the predicted class and confidence of all other images to this file.",
-            rich_help_panel=LABELING,
-        ),
-    ] = None,
-    doubtful: Annotated[
-        Path | None,
-        typer.Option(
-            "--doubtful",
-            metavar="FILE.csv",
-            help="Write the labels that look wrong to this file, most doubtful first.",
-            rich_help_panel=LABELING,
-        ),
-    ] = None,
+    *,
+    round_options: RoundOptions,
     groups: Groups = None,
     classes: Annotated[
         str | None,
@@ -170,7 +105,6 @@ def command(
     image_url: ImageUrl = "",
 ) -> None:
     """Compare strategies in simulated active learning; or, with --labels, train on labels and choose the next batch."""
-    from initpools_cli.cli.al_run_labels import RoundRequest, run_round
     from initpools_cli.core.errors import UserError
     from initpools_cli.sweeps.long_tail import long_tail_notes
     from initpools_cli.sweeps.results import groups_of, images_of, rounds_of
@@ -187,30 +121,17 @@ def command(
         "al.encoders": _names(source),
         "al.strict": strict or None,
         "al.backend": backend,
-        "al.annotators": annotators,
-        "al.audit": audit,
-        "al.stop_at": stop_at,
-        "al.target": target if target is not None else stop_at or None,
+        "al.annotators": round_options.annotators,
+        "al.audit": round_options.audit,
+        "al.stop_at": round_options.stop_at,
+        "al.target": round_options.target if round_options.target is not None else round_options.stop_at or None,
         "embed.download": download,
         "dataset.groups": groups,
     }
     knobs = _knobs(_names(learner) or ["linear"])
-    request = RoundRequest(
-        labels or [],
-        annotators,
-        next_batch,
-        predictions,
-        doubtful,
-        tuple(_names(classes) or ()),
-        export or [],
-        image_url,
-        audit,
-        stop_at,
-        target,
-    )
-    files = user_files(next_batch, exclude=exclude)
-    if labels:
-        if request.asks and query is None and common.value_set("al.query") is None:
+    files = user_files(round_options.next_batch, exclude=exclude)
+    if round_options.labels:
+        if round_options.asks(export) and query is None and common.value_set("al.query") is None:
             default = _default_query(common)
             flags["al.query"] = [default]
             why = REASON if default == QUERY else "for several labels per image"
@@ -221,8 +142,8 @@ def command(
                 f"{flag} {value} has no effect in a round of labeling.", f"Leave out {flag} or --labels.", flag
             )
         context = common.start("al", flags, knobs, classes=classes, of_labels=True)
-        return run_round(common, context, labels, request, files)
-    request.refuse_without_labels()
+        return run_round(common, context, round_options, _names(classes) or [], files, export or [], image_url)
+    round_options.refuse_without_labels(export, image_url)
     context = common.start("al", flags, knobs, classes=classes)
     if scheduler and context.settings.al.backend == "processes":
         raise UserError(f"--scheduler {scheduler} needs a cluster.", "Add --backend dask or --backend ray.", scheduler)

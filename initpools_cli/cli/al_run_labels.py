@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
-from initpools_cli.cli.options import Common
+import typer
+
+from initpools_cli.cli.options import Audit, Common
 
 if TYPE_CHECKING:
     from initpools_cli.labeling.round import Round
@@ -15,28 +17,85 @@ if TYPE_CHECKING:
     from initpools_cli.steps.user_files import UserFiles
 
 
+LABELING = "A round of labeling instead of a sweep"
+
+
 @dataclass(frozen=True)
-class RoundRequest:
+class RoundOptions:
     """Options of a round of labeling."""
 
-    labels: list[Path]
-    annotators: str | None
-    next_batch: Path | None
-    predictions: Path | None
-    doubtful: Path | None
-    classes: tuple[str, ...]
-    exports: list[str]
-    image_url: str
-    audit: str | None
-    stop_at: float | None
-    target: float | None
+    labels: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--labels",
+            metavar="FILE",
+            help="Labels from annotators: a .csv, an export of Label Studio or CVAT, or a folder per class; repeat "
+            "the option for each annotator.",
+            rich_help_panel=LABELING,
+        ),
+    ] = None
+    annotators: Annotated[
+        str | None,
+        typer.Option(
+            "--annotators",
+            metavar="last|majority|strict",
+            help="Which label counts where annotators differ: the last, the one given most often, or only one that all "
+            "gave; default: last.",
+            rich_help_panel=LABELING,
+        ),
+    ] = None
+    next_batch: Annotated[
+        Path | None,
+        typer.Option(
+            "--next",
+            metavar="FILE",
+            help="Choose --budget images to label next with --query, and write them to this .csv, .json or .npy file.",
+            rich_help_panel=LABELING,
+        ),
+    ] = None
+    audit: Audit = None
+    stop_at: Annotated[
+        float | None,
+        typer.Option(
+            "--stop-at",
+            metavar="0.9",
+            help="Choose no next batch once audit labels show, with 95 % confidence, that this accuracy is reached.",
+            rich_help_panel=LABELING,
+        ),
+    ] = None
+    target: Annotated[
+        float | None,
+        typer.Option(
+            "--target",
+            metavar="0.9",
+            help="Forecast how many more labels reach this accuracy; default: 0.9.",
+            rich_help_panel=LABELING,
+        ),
+    ] = None
+    predictions: Annotated[
+        Path | None,
+        typer.Option(
+            "--predictions",
+            metavar="FILE.csv",
+            help="Write the predicted class and confidence of all other images to this file.",
+            rich_help_panel=LABELING,
+        ),
+    ] = None
+    doubtful: Annotated[
+        Path | None,
+        typer.Option(
+            "--doubtful",
+            metavar="FILE.csv",
+            help="Write the labels that look wrong to this file, most doubtful first.",
+            rich_help_panel=LABELING,
+        ),
+    ] = None
 
-    @property
-    def asks(self) -> bool:
-        """Whether the round chooses a next batch."""
-        return self.next_batch is not None or bool(self.exports)
+    def asks(self, export: list[str] | None) -> bool:
+        """Return whether the round chooses a next batch."""
+        return self.next_batch is not None or bool(export)
 
-    def refuse_without_labels(self) -> None:
+    def refuse_without_labels(self, export: list[str] | None, image_url: str) -> None:
         """Refuse options that need --labels.
 
         Raises
@@ -51,8 +110,8 @@ class RoundRequest:
             "--next": self.next_batch,
             "--predictions": self.predictions,
             "--doubtful": self.doubtful,
-            "--export": self.exports,
-            "--image-url": self.image_url,
+            "--export": export,
+            "--image-url": image_url,
             "--audit": self.audit,
             "--stop-at": self.stop_at,
             "--target": self.target,
@@ -62,7 +121,7 @@ class RoundRequest:
                 raise UserError(f"{flag} requires --labels.", "Add --labels FILE.", flag)
 
     def refuse_without_next(self) -> None:
-        """Refuse options that need a next batch.
+        """Refuse options that need a next batch, where there is none.
 
         Raises
         ------
@@ -72,11 +131,19 @@ class RoundRequest:
         from initpools_cli.core.errors import UserError
 
         for flag, value in {"--audit": self.audit, "--stop-at": self.stop_at}.items():
-            if value is not None and not self.asks:
+            if value is not None:
                 raise UserError(f"{flag} {value} requires --next.", "Add --next FILE.csv.", flag)
 
 
-def run_round(common: Common, context: Context, labels: list[Path], request: RoundRequest, files: UserFiles) -> None:
+def run_round(
+    common: Common,
+    context: Context,
+    options: RoundOptions,
+    classes: list[str],
+    files: UserFiles,
+    export: list[str],
+    image_url: str,
+) -> None:
     """Do a round, write the requested files and print a summary."""
     from initpools_cli.core.files import require_ending
     from initpools_cli.core.spreadsheet import write_table
@@ -88,30 +155,33 @@ def run_round(common: Common, context: Context, labels: list[Path], request: Rou
     from initpools_cli.reporting.pool_table import FORMATS, records, write_pool
     from initpools_cli.steps.split_overlap import tell, tell_test
 
-    request.refuse_without_next()
-    require_ending(request.next_batch, *FORMATS)
-    require_ending(request.predictions, ".csv")
-    require_ending(request.doubtful, ".csv")
-    exports = read_exports(request.exports, request.next_batch, request.image_url)
-    _refuse_targets(request, labels)
-    if request.doubtful is not None:
+    labels = options.labels or []
+    asks = options.asks(export)
+    if not asks:
+        options.refuse_without_next()
+    require_ending(options.next_batch, *FORMATS)
+    require_ending(options.predictions, ".csv")
+    require_ending(options.doubtful, ".csv")
+    exports = read_exports(export, options.next_batch, image_url)
+    _refuse_targets(options, labels)
+    if options.doubtful is not None:
         context.require_one_class("--doubtful")
     require_images(context, exports)
-    labeling_round = label_round(context, labels, request.classes, ask=request.asks, files=files)
+    labeling_round = label_round(context, labels, tuple(classes), ask=asks, files=files)
     batch = read_next(labeling_round.done)
     paths = []
-    if batch is not None and request.next_batch is not None:
-        write_pool(batch, request.next_batch)
-        paths.append(request.next_batch)
+    if batch is not None and options.next_batch is not None:
+        write_pool(batch, options.next_batch)
+        paths.append(options.next_batch)
     if batch is not None and exports:
-        write_exports(context, labeling_round.done.name, batch, exports, request.image_url)
+        write_exports(context, labeling_round.done.name, batch, exports, image_url)
         paths += [each.path for each in exports]
-    if request.predictions is not None:
-        write_table(request.predictions, labeling_round.done.frame("predictions.csv", dtype=str, keep_default_na=False))
-        paths.append(request.predictions)
-    if request.doubtful is not None:
-        write_table(request.doubtful, read_doubtful(labeling_round.done))
-        paths.append(request.doubtful)
+    if options.predictions is not None:
+        write_table(options.predictions, labeling_round.done.frame("predictions.csv", dtype=str, keep_default_na=False))
+        paths.append(options.predictions)
+    if options.doubtful is not None:
+        write_table(options.doubtful, read_doubtful(labeling_round.done))
+        paths.append(options.doubtful)
     _show_round(common, context, labeling_round)
     outcome = labeling_round.done.facts["outcome"]
     if note := long_tail_note(outcome, labeling_round.done.frame("classes.csv")):
@@ -121,7 +191,7 @@ def run_round(common: Common, context: Context, labels: list[Path], request: Rou
         tell_test(context, (labeling_round.done.table.get("encoders") or [""])[0])
     if note := doubtful_note(context, labeling_round.done):
         common.report.say(note)
-    if request.asks and batch is None and "stopped" not in labeling_round.done.facts["outcome"]:
+    if asks and batch is None and "stopped" not in labeling_round.done.facts["outcome"]:
         common.report.say(
             "no images are left to label: each one has a label, was skipped, is excluded or no longer exists."
         )
@@ -139,12 +209,12 @@ def run_round(common: Common, context: Context, labels: list[Path], request: Rou
     common.result(paths or [labeling_round.done.folder], payload)
 
 
-def _refuse_targets(request: RoundRequest, labels: list[Path]) -> None:
+def _refuse_targets(options: RoundOptions, labels: list[Path]) -> None:
     """Refuse to overwrite label files, or to write two results to one file."""
     from initpools_cli.core.errors import UserError
 
-    options = {"--next": request.next_batch, "--predictions": request.predictions, "--doubtful": request.doubtful}
-    targets = {flag: path for flag, path in options.items() if path is not None}
+    paths = {"--next": options.next_batch, "--predictions": options.predictions, "--doubtful": options.doubtful}
+    targets = {flag: path for flag, path in paths.items() if path is not None}
     for path in targets.values():
         if path.resolve() in [file.resolve() for file in labels]:
             raise UserError(
