@@ -304,7 +304,7 @@ def test_tiny_imagenet_is_unpacked_with_its_validation_images_as_test(tmp_path):
     scratch.mkdir(parents=True)
     source = tiny_imagenet.load(remote, home, 0, scratch, QUIET)
     assert isinstance(source, Files)
-    files = open_files(source, 64, Scale(), 0.2, 0, Storage(home, scratch, QUIET))
+    files = open_files(source, DatasetSpec("tinyimagenet"), Scale(), 0, Storage(home, scratch, QUIET))
     assert files.classes == ("crane (n1)", "crane (n2)", "goldfish")
     assert files.items["split"].tolist() == ["train"] * 3 + ["test"] * 2
     assert files.items["label"].tolist() == [0, 1, 2, 2, 0]

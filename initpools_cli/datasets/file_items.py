@@ -17,10 +17,14 @@ from initpools_cli.datasets.item_labels import label_columns
 from initpools_cli.datasets.multilabel import labels_of_texts
 from initpools_cli.datasets.scale import Scale
 from initpools_cli.datasets.sources import Files
-from initpools_cli.datasets.spec import COLUMNS, CONVERSION, GROUP, SPLITS
+from initpools_cli.datasets.spec import COLUMNS, CONVERSION, GROUP, SPLITS, DatasetSpec
 
 if TYPE_CHECKING:
     import pandas as pd
+
+
+#: Default side of the images of a folder, pixels.
+DEFAULT_SIZE = 64
 
 
 @dataclass(frozen=True)
@@ -42,6 +46,11 @@ class OpenedFiles:
     notes: list[str]
     scale: Scale
     multilabel: bool = False
+
+
+def side_of(spec: DatasetSpec) -> int:
+    """Return the side of the cached images of a folder, pixels."""
+    return spec.size or DEFAULT_SIZE
 
 
 def groups_of(source: Files, groups: str, paths: Sequence[str], notes: list[str]) -> list[str] | None:

@@ -16,7 +16,15 @@ from initpools_cli.datasets.arrays import in_column_order
 from initpools_cli.datasets.cache import cache_folder, in_blocks, is_current, mark_current, read_cache, write_cache
 from initpools_cli.datasets.classes import in_order
 from initpools_cli.datasets.decode import decode_files, sampled
-from initpools_cli.datasets.file_items import OpenedFiles, Storage, class_numbers, groups_of, items_of, split_sizes
+from initpools_cli.datasets.file_items import (
+    OpenedFiles,
+    Storage,
+    class_numbers,
+    groups_of,
+    items_of,
+    side_of,
+    split_sizes,
+)
 from initpools_cli.datasets.headers import no_images_error, read_headers, skipped_notes
 from initpools_cli.datasets.item_labels import class_names_of
 from initpools_cli.datasets.kept_files import KeptFiles
@@ -24,42 +32,33 @@ from initpools_cli.datasets.new_images import append_images
 from initpools_cli.datasets.raster import NO_IMAGE
 from initpools_cli.datasets.scale import Scale
 from initpools_cli.datasets.sources import Files
-from initpools_cli.datasets.spec import CONVERSION, SPLITS
+from initpools_cli.datasets.spec import CONVERSION, SPLITS, DatasetSpec
 from initpools_cli.datasets.splits import draw_test_rows
 from initpools_cli.datasets.stored.shards import Root, nbytes_of
 
 if TYPE_CHECKING:
     import pandas as pd
 
-#: Default side of the images of a folder, pixels.
-DEFAULT_SIZE = 64
 
-
-def open_files(
-    source: Files, size: int, scale: Scale, test: float, seed: int, work: Storage, groups: str = ""
-) -> OpenedFiles:
+def open_files(source: Files, spec: DatasetSpec, scale: Scale, seed: int, work: Storage) -> OpenedFiles:
     """Read a folder for the first time.
 
     Parameters
     ----------
     source : Files
-    size : int
-        Side of the cached images in pixels.
+    spec : DatasetSpec
     scale : Scale
         From the setting.
-    test : float
-        Share of the labeled images held out if there is no test split.
     seed : int
         The root seed.
-    groups : str
-        ``dataset.groups``.
+    work : Storage
 
     Raises
     ------
     UserError
         There are no images, or labels or groups are invalid.
     """
-    all_paths = _paths_in(source)
+    all_paths, size = _paths_in(source), side_of(spec)
     files = KeptFiles(source.root)
     headers = read_headers(files, all_paths)
     if not headers.images:
@@ -89,11 +88,11 @@ def open_files(
     classes = assignment.classes or in_order(name for name in names if name)
     labels = class_numbers(names, classes, multilabel=assignment.multilabel)
     group_notes: list[str] = []
-    group_names = groups_of(source, groups, paths, group_notes)
+    group_names = groups_of(source, spec.groups, paths, group_notes)
     if "test" not in splits:
         train = np.flatnonzero(splits == "train")
         of_train = None if group_names is None else [group_names[row] for row in train.tolist()]
-        splits[train[draw_test_rows(labels[train], test, seed, of_train)]] = "test"
+        splits[train[draw_test_rows(labels[train], spec.test, seed, of_train)]] = "test"
     members = {split: np.flatnonzero(splits == split) for split in SPLITS if split in splits}
     items = items_of(members, paths, labels, classes, decoded_files, group_names)
     # A damaged color file must not turn the gray images that could be read into color images.
@@ -109,39 +108,29 @@ def open_files(
 
 
 def reopen_files(
-    source: Files,
-    size: int,
-    scale: Scale,
-    seed: int,
-    stored_items: pd.DataFrame,
-    fixed: bool,
-    work: Storage,
-    groups: str = "",
+    source: Files, spec: DatasetSpec, scale: Scale, seed: int, stored_items: pd.DataFrame, work: Storage
 ) -> OpenedFiles:
     """Read the folder of an existing run: known rows stay, new images are appended.
 
     Parameters
     ----------
     source : Files
-    size : int
-        Side of the cached images in pixels.
+    spec : DatasetSpec
+        With a long tail, which was drawn from the known images, new images are an error.
     scale : Scale
         With the ranges of the known images.
     seed : int
         The root seed.
     stored_items : DataFrame
         The stored items.
-    fixed : bool
-        Whether new images are an error, because a long tail was drawn from the known images.
-    groups : str
-        ``dataset.groups``, for new images if the known ones have groups.
+    work : Storage
 
     Raises
     ------
     UserError
         A file has changed, or a new image has an invalid label or color.
     """
-    all_paths = _paths_in(source)
+    all_paths, size = _paths_in(source), side_of(spec)
     before = set(stored_items["path"])
     missing = sorted(before - set(all_paths), key=os.fsencode)
     _refuse_changed(source.root, stored_items, set(missing))
@@ -165,7 +154,7 @@ def reopen_files(
     classes = class_names_of(items)
     skip_reasons = headers.skip_reasons
     if headers.images:
-        new, left_out = append_images(source, size, scale, seed, items, headers, arrays, fixed, work, groups)
+        new, left_out = append_images(source, spec, scale, seed, items, headers, arrays, work)
         items, classes, arrays, scale = new.items, new.classes, new.arrays, new.scale
         notes += new.notes
         skip_reasons = skip_reasons | dict.fromkeys(set(headers.images) - set(items["path"]) - set(left_out), NO_IMAGE)

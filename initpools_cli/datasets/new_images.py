@@ -22,13 +22,14 @@ from initpools_cli.datasets.file_items import (
     class_numbers,
     groups_of,
     items_of,
+    side_of,
     split_sizes,
 )
 from initpools_cli.datasets.headers import Headers
 from initpools_cli.datasets.item_labels import class_names_of
 from initpools_cli.datasets.scale import Scale
 from initpools_cli.datasets.sources import Assignment, Files
-from initpools_cli.datasets.spec import CONVERSION, GROUP, SPLITS
+from initpools_cli.datasets.spec import CONVERSION, GROUP, SPLITS, DatasetSpec
 from initpools_cli.datasets.stored.shards import Root
 
 if TYPE_CHECKING:
@@ -37,21 +38,19 @@ if TYPE_CHECKING:
 
 def append_images(
     source: Files,
-    size: int,
+    spec: DatasetSpec,
     scale: Scale,
     seed: int,
     stored_items: pd.DataFrame,
     headers: Headers,
     arrays: dict[str, np.ndarray],
-    fixed: bool,
     work: Storage,
-    groups: str,
 ) -> tuple[OpenedFiles, list[str]]:
     """Append new images to their splits; return the folder with them, and the images outside its splits.
 
     Parameters
     ----------
-    source, size, scale, seed, stored_items, fixed, work, groups
+    source, spec, scale, seed, stored_items, work
         See `files.reopen_files`.
     headers : Headers
         Of the new images.
@@ -63,6 +62,7 @@ def append_images(
     UserError
         The run can't be extended, or a new image has an invalid label or color.
     """
+    size = side_of(spec)
     everything = sorted({*stored_items["path"], *headers.images}, key=os.fsencode)
     assignment = source.assign(everything)
     split_of = dict(zip(everything, assignment.splits, strict=True))
@@ -76,8 +76,9 @@ def append_images(
     if not paths:
         classes = assignment.classes or class_names_of(stored_items)
         return OpenedFiles(stored_items, classes, arrays, notes, scale), left_out
-    _refuse(source.root, paths, fixed, [path for path in paths if channels == 1 and not headers.images[path].gray])
-    group_names = _new_groups(source, groups, everything, paths, notes) if GROUP in stored_items else None
+    in_color = [path for path in paths if channels == 1 and not headers.images[path].gray]
+    _refuse(source.root, paths, spec.imbalance != "none", in_color)
+    group_names = _new_groups(source, spec.groups, everything, paths, notes) if GROUP in stored_items else None
     # A run can't get a new split: such images go to train.
     splits = [split_of[path] if split_of[path] in arrays else "train" for path in paths]
     if group_names is not None and "test" not in assignment.splits:

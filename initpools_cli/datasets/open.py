@@ -17,7 +17,7 @@ from initpools_cli.datasets.classes import says_nothing
 from initpools_cli.datasets.embedding_items import items_of_embeddings
 from initpools_cli.datasets.embeddings import embedding_files, is_embeddings
 from initpools_cli.datasets.file_items import Storage
-from initpools_cli.datasets.files import DEFAULT_SIZE, open_files, reopen_files
+from initpools_cli.datasets.files import open_files, reopen_files
 from initpools_cli.datasets.groups import NONE, groups_of_arrays, split_notes
 from initpools_cli.datasets.imbalance import long_tail
 from initpools_cli.datasets.item_labels import class_names_of, labels_of_rows
@@ -125,35 +125,58 @@ def open_dataset(
     with scratch_folder(cache) as scratch:
         source = _source(spec, path, cache, scratch, report, scale, seed)
         if isinstance(source, Files):
-            work, size = Storage(cache, scratch, report), spec.size or DEFAULT_SIZE
-            if stored_items is None:
-                files = open_files(source, size, scale, spec.test, seed, work, spec.groups)
-            else:
-                fixed = spec.imbalance != "none"
-                files = reopen_files(source, size, scale, seed, stored_items, fixed, work, spec.groups)
-            if mask is None:
-                mask = _mask(spec, seed, files.items, files.classes, np.empty(0, dtype=np.int64))
-            notes = [*files.notes, *_false_classes(spec, files.items), *_left_out(spec, files.items)]
-            spec = replace(spec, multilabel=spec.multilabel or files.multilabel)
-            notes += _split_notes(spec, files.items, stored_items, mask)
-            data = _dataset(spec, files.items, files.classes, files.arrays, source.root, notes, mask)
-            return replace(data, scale=files.scale)
-        _refuse_one_class(spec, source)
-        groups, notes = _groups_of(spec, source, stored_items)
-        items, origin = items_of_arrays(source, spec.test, seed, report, groups=groups)
-        if stored_items is not None:
-            _refuse_other(spec.name, stored_items, items)
-            items = stored_items
-        arrays = cache_arrays(cache, source, items, origin, spec.size)
+            return _open_files(spec, source, scale, seed, Storage(cache, scratch, report), stored_items, mask)
+        data = _open_arrays(spec, source, seed, cache, report, stored_items, mask)
         if path is not None:
-            stamp(cache_folder(cache, items, spec.size), path)
-        if mask is None:
-            mask = _mask(spec, seed, items, source.classes, held_out_rows(origin))
-        spec = replace(spec, multilabel=spec.multilabel or source.multilabel)
-        notes += _split_notes(spec, items, stored_items, mask)
-        return _dataset(
-            spec, items, source.classes, arrays, None, [*source.notes, *notes, *_left_out(spec, items)], mask
-        )
+            stamp(cache_folder(cache, data.items, spec.size), path)
+        return data
+
+
+def _open_files(
+    spec: DatasetSpec,
+    source: Files,
+    scale: Scale,
+    seed: int,
+    work: Storage,
+    stored_items: pd.DataFrame | None,
+    mask: np.ndarray | None,
+) -> Dataset:
+    """Open images as files or in shards; known items stay, and new images are appended."""
+    if stored_items is None:
+        files = open_files(source, spec, scale, seed, work)
+    else:
+        files = reopen_files(source, spec, scale, seed, stored_items, work)
+    if mask is None:
+        mask = _mask(spec, seed, files.items, files.classes, np.empty(0, dtype=np.int64))
+    notes = [*files.notes, *_false_classes(spec, files.items), *_left_out(spec, files.items)]
+    spec = replace(spec, multilabel=spec.multilabel or files.multilabel)
+    notes += _split_notes(spec, files.items, stored_items, mask)
+    data = _dataset(spec, files.items, files.classes, files.arrays, source.root, notes, mask)
+    return replace(data, scale=files.scale)
+
+
+def _open_arrays(
+    spec: DatasetSpec,
+    source: Arrays,
+    seed: int,
+    cache: Path,
+    report: Reporter,
+    stored_items: pd.DataFrame | None,
+    mask: np.ndarray | None,
+) -> Dataset:
+    """Open images as arrays, and cache them; refuse others than the known items."""
+    _refuse_one_class(spec, source)
+    groups, notes = _groups_of(spec, source, stored_items)
+    items, origin = items_of_arrays(source, spec.test, seed, report, groups=groups)
+    if stored_items is not None:
+        _refuse_other(spec.name, stored_items, items)
+        items = stored_items
+    arrays = cache_arrays(cache, source, items, origin, spec.size)
+    if mask is None:
+        mask = _mask(spec, seed, items, source.classes, held_out_rows(origin))
+    spec = replace(spec, multilabel=spec.multilabel or source.multilabel)
+    notes += _split_notes(spec, items, stored_items, mask)
+    return _dataset(spec, items, source.classes, arrays, None, [*source.notes, *notes, *_left_out(spec, items)], mask)
 
 
 def _groups_of(
