@@ -10,7 +10,7 @@ import numpy as np
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.files import read_array
 from initpools_cli.core.rundir import FinishedStep, Run
-from initpools_cli.steps.rank import ranked_images
+from initpools_cli.steps.find_ranking import ranked_images
 from initpools_cli.steps.run_data import read_items
 from initpools_cli.steps.user_files import images_of_table
 from initpools_cli.strategies.arrays import integers

@@ -92,43 +92,6 @@ class Ranking:
         return replace(self, indices=np.append(self.indices, others), scores=scores)
 
 
-def ranked_images(step: FinishedStep) -> np.ndarray:
-    """Read the ranked images of a finished step, (m,) int64, best first, without rows that were appended."""
-    order = step.array("sorted_idx.npy")
-    return order[: step.facts["outcome"].get("ranked", len(order))]
-
-
-def find_ranking(context: Context, name: str) -> FinishedStep:
-    """Find the ranking ``rank/<name>`` of a run; warn if it was made with the labels of the test split.
-
-    Raises
-    ------
-    UserError
-        If the run has none of that name.
-    """
-    names = [each.name for each in context.run.steps("rank")]
-    step = context.run.find_step(f"rank/{name}")
-    if step is None or name not in names:
-        has = f"Use one of rank/{', rank/'.join(names)}, or" if names else "First"
-        raise UserError(
-            f"The run {context.run.path} has no ranking '{name}'.",
-            f"{has} make it: `{context.command_for('rank', name)}`.",
-            name,
-        )
-    if leaks_test(step):
-        context.report.once(
-            f"rank/{name} was made by a classifier that was trained on the test labels: accuracy on the test split "
-            "is biased.",
-            warn=True,
-        )
-    return step.require_fresh()
-
-
-def leaks_test(step: FinishedStep) -> bool:
-    """Return whether a ranking was made by a classifier that was trained on the test split."""
-    return str(step.table.get("source", "")).startswith("reference/test")
-
-
 def rank(provider: Provider) -> Ranking:
     """Rank all images; a run stores the order in ``rank/<strategy>/{sorted_idx.npy,scores.npy}``.
 
@@ -162,21 +125,21 @@ def rank(provider: Provider) -> Ranking:
     missing = inputs.strategy.inputs & MODEL_OUTPUTS - inputs.arrays.keys()
     depth = _depth(inputs, table, select)
     rest = _has_rest(inputs, depth, select)
-    every = provider.every
     if context is None:
-        return _order(inputs, depth, rest, provider, every)
+        return _order(inputs, depth, rest, provider)
     step = _step(context, inputs, depth, rest, missing, provider.files.identity)
+    n_rows = len(provider.every)
     if step.finished:
-        return Ranking.from_step(step.finished, len(every), fresh=False)
+        return Ranking.from_step(step.finished, n_rows, fresh=False)
     with context.writing(step) as scratch, report_recall(context.report, step):
         if missing:
             inputs = inputs.adding(_model_outputs(context, provider, inputs, missing))
-        ranking = _order(inputs, depth, rest, provider, every)
+        ranking = _order(inputs, depth, rest, provider)
         write_array(scratch / "sorted_idx.npy", ranking.indices)
         if ranking.scores is not None:
             write_array(scratch / "scores.npy", by_image(ranking, inputs.n))
-        step.outcome = {"ranked": ranking.n_ranked, "rows": len(ranking.indices), "train_rows": len(every)}
-    return Ranking.from_step(FinishedStep(context.run, step.folder), len(every), fresh=True)
+        step.outcome = {"ranked": ranking.n_ranked, "rows": len(ranking.indices), "train_rows": n_rows}
+    return Ranking.from_step(FinishedStep(context.run, step.folder), n_rows, fresh=True)
 
 
 def _refuse_groups(provider: Provider, strategy: StrategySpec) -> None:
@@ -255,7 +218,7 @@ def _step(
     )
 
 
-def _order(inputs: StrategyInputs, depth: int, rest: bool, provider: Provider, rows: np.ndarray) -> Ranking:
+def _order(inputs: StrategyInputs, depth: int, rest: bool, provider: Provider) -> Ranking:
     """Return the strategy's own order of `depth` images, and all others after them, by distance if `rest`."""
     select, report = provider.settings.select, provider.report
     free = inputs.unlabeled(inputs.images)
@@ -267,8 +230,8 @@ def _order(inputs: StrategyInputs, depth: int, rest: bool, provider: Provider, r
     if rest:
         selection = replace(selection, candidate_scores=_distances(inputs, selection, free, select))
     order = with_the_rest(selection, free)
-    ranking = Ranking(order.indices, order.scores, len(order.indices), len(rows))
-    return ranking.with_all_rows(rows) if provider.settings.rank.all_rows else ranking
+    ranking = Ranking(order.indices, order.scores, len(order.indices), len(provider.every))
+    return ranking.with_all_rows(provider.every) if provider.settings.rank.all_rows else ranking
 
 
 def _short_note(n_ranked: int, select: SelectTable) -> str:

@@ -16,9 +16,9 @@ from initpools_cli.steps.clusters import CLUSTERS, clusters_of
 from initpools_cli.steps.context import Context
 from initpools_cli.steps.embed import matrix, newest, newest_patches
 from initpools_cli.steps.evaluate import evaluate
+from initpools_cli.steps.find_ranking import find_ranking, ranked_images
 from initpools_cli.steps.find_scores import scores_of
 from initpools_cli.steps.provider import PartialInputs, Provider, Scores
-from initpools_cli.steps.rank import find_ranking, ranked_images
 from initpools_cli.steps.recall import report_recall
 from initpools_cli.steps.rows import subject_of
 from initpools_cli.steps.score import score

@@ -10,7 +10,7 @@ from initpools_cli.core.errors import UserError, nearest
 from initpools_cli.core.registry import Method
 from initpools_cli.datasets.multilabel import one_class_error
 from initpools_cli.steps.context import Context
-from initpools_cli.steps.rank import find_ranking, leaks_test
+from initpools_cli.steps.find_ranking import find_ranking, leaks_test
 from initpools_cli.steps.strategy_name import StrategySpec, parse_strategy, refuse_same_stem
 from initpools_cli.strategies.arrays import MODEL_OUTPUTS, ONE_CLASS
 from initpools_cli.strategies.balance import Balance

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from initpools_cli.core.errors import UserError
 from initpools_cli.reporting.plot_data.sources import PlotData, PlotRequest
-from initpools_cli.steps.rank import ranked_images
+from initpools_cli.steps.find_ranking import ranked_images
 
 if TYPE_CHECKING:
     from initpools_cli.core.rundir import FinishedStep
