@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from initpools_cli.core.capacity import FEWER, require_memory
 from initpools_cli.geometry.distances import Indices
+from initpools_cli.geometry.facility_location import TIE
 from initpools_cli.geometry.knn import each_neighborhood
 from initpools_cli.geometry.normalize import unit_rows
-from initpools_cli.geometry.similarity import TIE
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array

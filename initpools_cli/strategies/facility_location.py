@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from initpools_cli.core.bounds import Count, PositiveFactor
+from initpools_cli.geometry.facility_location import greedy_facility_location
 from initpools_cli.geometry.knn import approximate_revision
-from initpools_cli.geometry.similarity import greedy_facility_location, similarities
+from initpools_cli.geometry.similarity import similarities
 from initpools_cli.geometry.sparse import nearby_similarities, sparse_facility_location
 from initpools_cli.strategies.checks import refuse_probes_alone
 from initpools_cli.strategies.objective_sample import ObjectiveSample, unpack

@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from initpools_cli.core.bounds import Count, Factor, PositiveFactor
+from initpools_cli.geometry.facility_location import BATCH, TIE, marginal_gains, row_sums
 from initpools_cli.geometry.knn import approximate_revision
-from initpools_cli.geometry.similarity import BATCH, TIE, marginal_gains, row_sums, similarities
+from initpools_cli.geometry.similarity import similarities
 from initpools_cli.geometry.sparse import nearby_similarities
 from initpools_cli.strategies.checks import refuse_probes_alone
 from initpools_cli.strategies.objective_sample import ObjectiveSample, unpack

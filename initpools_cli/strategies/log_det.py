@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from initpools_cli.core.bounds import PositiveFactor
 from initpools_cli.core.capacity import FEWER, require_memory
 from initpools_cli.geometry.chunked import map_blocks
+from initpools_cli.geometry.facility_location import TIE
 from initpools_cli.geometry.farthest_first import nearest_to_mean
-from initpools_cli.geometry.similarity import TIE, Similarity, similarities
+from initpools_cli.geometry.similarity import Similarity, similarities
 from initpools_cli.strategies.registry import strategies
 from initpools_cli.strategies.selection import Selection, fill_by_distance
 

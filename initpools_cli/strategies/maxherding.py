@@ -12,8 +12,9 @@ from pydantic import Field
 from initpools_cli.core.bounds import PositiveFactor
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.schema import ADDED
+from initpools_cli.geometry.facility_location import greedy_facility_location
 from initpools_cli.geometry.max_coverage import greedy_cover
-from initpools_cli.geometry.similarity import BETA, greedy_facility_location, similarities
+from initpools_cli.geometry.similarity import BETA, similarities
 from initpools_cli.strategies.objective_sample import ObjectiveSample, unpack
 from initpools_cli.strategies.registry import strategies
 from initpools_cli.strategies.selection import Selection, fill_by_distance

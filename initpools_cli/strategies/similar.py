@@ -11,14 +11,8 @@ from numpy.typing import NDArray
 from initpools_cli.core.bounds import Factor, PositiveFactor
 from initpools_cli.core.errors import UserError
 from initpools_cli.geometry.chunked import map_blocks
-from initpools_cli.geometry.similarity import (
-    TIE,
-    Similarity,
-    exact_best_gain,
-    greedy_facility_location,
-    most_similar,
-    similarities,
-)
+from initpools_cli.geometry.facility_location import TIE, exact_best_gain, greedy_facility_location, most_similar
+from initpools_cli.geometry.similarity import Similarity, similarities
 from initpools_cli.strategies.registry import strategies
 from initpools_cli.strategies.selection import Selection
 

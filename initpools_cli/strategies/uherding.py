@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 
 from initpools_cli.core.bounds import PositiveFactor
 from initpools_cli.core.errors import UserError
+from initpools_cli.geometry.facility_location import greedy_facility_location
 from initpools_cli.geometry.knn import knn
-from initpools_cli.geometry.similarity import greedy_facility_location, similarities
+from initpools_cli.geometry.similarity import similarities
 from initpools_cli.strategies.entropy import entropies
 from initpools_cli.strategies.margin import margins
 from initpools_cli.strategies.objective_sample import ObjectiveSample, unpack
