@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from initpools_cli.core.config import DEFAULT_CLUSTERS
 from initpools_cli.core.errors import UserError
-from initpools_cli.core.rundir import FinishedStep
 from initpools_cli.core.settings import knob_origins
 from initpools_cli.datasets.embedding_items import ids_of
 from initpools_cli.datasets.row_ids import Ids, read_ids
 from initpools_cli.steps.context import at_work
 from initpools_cli.steps.evaluate import evaluate, outcome_of, tell_zero
-from initpools_cli.steps.provider import PartialInputs, Provider, Scores
+from initpools_cli.steps.provider import InputRequest, PartialInputs, Provider, Scores
 from initpools_cli.steps.recall import report_recall
 from initpools_cli.steps.rows import subject_of, zero_count
 from initpools_cli.steps.score_name import score_names, unknown_score
@@ -135,25 +134,19 @@ class FileProvider(Provider):
         with at_work(self.settings.run), report_recall(self.report):
             yield
 
-    def _find(
-        self,
-        strategy: StrategySpec,
-        params: Mapping[str, Any],
-        origins: Mapping[str, str],
-        with_model: bool,
-        logits: Callable[[], FinishedStep] | None,
-    ) -> PartialInputs:
+    def _find(self, request: InputRequest) -> PartialInputs:
+        strategy = request.strategy
         if strategy.ranking:
             self.require_run(f"'{strategy.name}'")
         own_scores = "scores" not in self.user.arrays
         arrays = with_score(
             strategy,
             {**self.user.arrays, **self._group_arrays(strategy)},
-            params,
+            request.params,
             normalize=self.settings.select.normalize,
             seed=self.seed,
             exclude=self.user.excluded,
-            origins=origins,
+            origins=request.origins,
             report=self.report,
         )
         refuse_missing(strategy.name, sorted(strategy.inputs), arrays)

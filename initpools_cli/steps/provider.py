@@ -32,6 +32,30 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+@dataclass(frozen=True)
+class InputRequest:
+    """A strategy whose inputs are asked for, and what the user set for it.
+
+    Attributes
+    ----------
+    strategy : StrategySpec
+    params : mapping
+        The knobs that the user set, with those of the strategy's score.
+    origins : mapping of str to str
+        Where they were set.
+    with_model : bool
+        Whether the caller has a classifier that computes missing model outputs.
+    logits : callable or None
+        Trains or finds the reference classifier whose logits are the embeddings.
+    """
+
+    strategy: StrategySpec
+    params: Mapping[str, Any]
+    origins: Mapping[str, str]
+    with_model: bool
+    logits: Callable[[], FinishedStep] | None
+
+
 @dataclass
 class PartialInputs:
     """Inputs of a strategy while they are collected; the attributes are those of `StrategyInputs`.
@@ -172,16 +196,12 @@ class Provider(ABC):
         Parameters
         ----------
         strategy : StrategySpec
-        params : mapping
-            The knobs that the user set, with those of the strategy's score.
+        params, with_model, logits
+            As in `InputRequest`.
         *tables : str
             The dotted tables of the knobs, the most specific first, e.g. "select.params".
         order : str
             Which scores come first; default: select.order.
-        with_model : bool
-            Whether the caller has a classifier that computes missing model outputs.
-        logits : callable, optional
-            Trains or finds the reference classifier whose logits are the embeddings.
 
         Raises
         ------
@@ -195,7 +215,7 @@ class Provider(ABC):
         labeled, candidates = self._labeled_images(strategy), self._candidates(strategy)
         free = candidates if labeled is None else np.setdiff1d(candidates, labeled)
         refuse_none_left(len(free), len(candidates))
-        inputs = self._find(strategy, params, origins, with_model, logits)
+        inputs = self._find(InputRequest(strategy, params, origins, with_model, logits))
         if len(inputs.queries):
             candidates, free = (np.setdiff1d(each, inputs.queries) for each in (candidates, free))
             self.report.once(f"The {len(inputs.queries)} images of --query-set are not chosen.")
@@ -210,20 +230,20 @@ class Provider(ABC):
                 f"'{strategy.name}' with {', '.join(sorted(with_classes))}", "Leave them out: it works without, too."
             )
         return StrategyInputs(
-            strategy.with_clusters(self.clusters),
-            knobs,
-            params,
-            inputs.arrays,
-            int(self.every[-1]) + 1,
-            self.images,
-            candidates,
-            np.setdiff1d(self.every, candidates, assume_unique=True),
-            labeled,
-            inputs.subject,
-            self._facts_of(inputs.subject),
-            self.user.items,
-            inputs.reads,
-            inputs.source,
+            strategy=strategy.with_clusters(self.clusters),
+            knobs=knobs,
+            params=params,
+            arrays=inputs.arrays,
+            n=int(self.every[-1]) + 1,
+            images=self.images,
+            candidates=candidates,
+            hidden=np.setdiff1d(self.every, candidates, assume_unique=True),
+            labeled=labeled,
+            subject=inputs.subject,
+            facts=self._facts_of(inputs.subject),
+            items=self.user.items,
+            reads=inputs.reads,
+            source=inputs.source,
         )
 
     def require_run(self, what: str) -> Context:
@@ -263,14 +283,7 @@ class Provider(ABC):
         return clone
 
     @abstractmethod
-    def _find(
-        self,
-        strategy: StrategySpec,
-        params: Mapping[str, Any],
-        origins: Mapping[str, str],
-        with_model: bool,
-        logits: Callable[[], FinishedStep] | None,
-    ) -> PartialInputs:
+    def _find(self, request: InputRequest) -> PartialInputs:
         """The arrays of a strategy; see `resolve`."""
 
     @abstractmethod

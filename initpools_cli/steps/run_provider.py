@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -18,7 +18,7 @@ from initpools_cli.steps.embed import matrix, newest, newest_patches
 from initpools_cli.steps.evaluate import evaluate
 from initpools_cli.steps.find_ranking import find_ranking, ranked_images
 from initpools_cli.steps.find_scores import scores_of
-from initpools_cli.steps.provider import PartialInputs, Provider, Scores
+from initpools_cli.steps.provider import InputRequest, PartialInputs, Provider, Scores
 from initpools_cli.steps.recall import report_recall
 from initpools_cli.steps.rows import subject_of
 from initpools_cli.steps.score import score
@@ -136,28 +136,22 @@ class RunProvider(Provider):
             self._matrices[step.id] = matrix(step)
         return self._matrices[step.id]
 
-    def _find(
-        self,
-        strategy: StrategySpec,
-        params: Mapping[str, Any],
-        origins: Mapping[str, str],
-        with_model: bool,
-        logits: Callable[[], FinishedStep] | None,
-    ) -> PartialInputs:
-        context, required = self.context, strategy.inputs
+    def _find(self, request: InputRequest) -> PartialInputs:
+        context, strategy = self.context, request.strategy
+        required = strategy.inputs
         inputs = PartialInputs({**self.user.arrays, **self._group_arrays(strategy)}, dict(self.user.checksums))
         arrays = inputs.arrays
         self._refuse_other_counts(arrays)
         outputs = required & MODEL_OUTPUTS - arrays.keys()
-        if outputs and not with_model:
+        if outputs and not request.with_model:
             raise UserError(
                 f"'{strategy.name}' needs {', '.join(sorted(outputs))} of a trained model.",
                 f"Pass --probs FILE.npy, or use a command that trains one: `initpools rank {strategy.argument}`, "
                 f"`initpools al-run --query {strategy.argument}`.",
                 strategy.name,
             )
-        if logits is not None:
-            step = logits()
+        if request.logits is not None:
+            step = request.logits()
             arrays["embeddings"] = step.array("logits.npy")
             inputs.read(step, "logits.npy")
         elif "embeddings" in required and "embeddings" not in arrays:
@@ -165,7 +159,7 @@ class RunProvider(Provider):
             arrays["embeddings"] = self.matrix(step)
             inputs.read(step, "train.npy")
         own_scores = "scores" in required and bool(strategy.score) and "scores" not in arrays
-        points = self._add_score(strategy, params, origins, inputs) if own_scores else None
+        points = self._add_score(request, inputs) if own_scores else None
         if "labels" in required and "labels" not in arrays:
             context.require_labels(f"The strategy {strategy.name}")
             warn_of_oracle(context, strategy.name)
@@ -191,11 +185,10 @@ class RunProvider(Provider):
         inputs.subject = subject_of(strategy, about, own_scores=own_scores)
         return inputs
 
-    def _add_score(
-        self, strategy: StrategySpec, params: Mapping[str, Any], origins: Mapping[str, str], inputs: PartialInputs
-    ) -> np.ndarray | None:
+    def _add_score(self, request: InputRequest, inputs: PartialInputs) -> np.ndarray | None:
         """Add the score that a strategy ranks by; return the embeddings that it is computed from, if it is."""
-        context, scoring, arrays = self.context, strategy.scoring, inputs.arrays
+        context, strategy, arrays = self.context, request.strategy, inputs.arrays
+        scoring, params = strategy.scoring, strategy.score_knobs(request.params)
         of_embeddings = scoring is not None and {*scoring.inputs} == {"embeddings"}
         points = arrays.get("embeddings")
         if scoring is not None and of_embeddings and self.files.exclude is not None:
@@ -205,7 +198,7 @@ class RunProvider(Provider):
                 points = self.matrix(step)
                 inputs.read(step, "train.npy")
                 inputs.source = step.id
-            knobs = scoring.validate(strategy.score_knobs(params), origins)
+            knobs = scoring.validate(params, request.origins)
             normalize = self.settings.select.normalize
             with report_recall(self.report):
                 arrays["scores"] = evaluate(
@@ -213,7 +206,7 @@ class RunProvider(Provider):
                 )
             return points
         about = self.source if strategy.reads_embeddings or "embeddings" not in strategy.inputs else ""
-        step = scores_of(context, strategy.score, about, self.user, strategy.score_knobs(params), origins)
+        step = scores_of(context, strategy.score, about, self.user, params, request.origins)
         arrays["scores"] = step.array("scores.npy")
         inputs.read(step, "scores.npy")
         if of_embeddings and points is None:
