@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -56,17 +57,102 @@ def overlap(
             "Choose another with `initpools select-pool random --budget 20`.",
             len(pools),
         )
-    indices_of = {name: np.unique(np.asarray(indices)) for name, indices in pools.items()}
-    names, sets = list(indices_of), list(indices_of.values())
-    sizes = np.array([len(each) for each in sets], dtype=np.float64)
-    intersections = np.array(
-        [[np.intersect1d(a, b, assume_unique=True).size for b in sets] for a in sets], dtype=np.float64
+    overlaps = _Overlaps.of(pools, n, measure)
+    similarity, k = overlaps.similarity, len(overlaps.names)
+    figure = _axes(overlaps.names)
+    others = ~np.eye(k, dtype=bool)
+    highest = max(0.1, float(np.ceil(10 * similarity[others].max()) / 10))
+    places = list(range(k))
+    figure.add_heatmap(
+        x=places,
+        y=places,
+        z=np.where(others, similarity, np.nan),
+        zmin=0,
+        zmax=highest,
+        colorscale=[[0, EMPTY], [1, PALETTE[0]]],
+        # With numbers in the cells no color scale is needed; a phone has no room for both.
+        showscale=k > MOST_NUMBERS,
+        colorbar={"tickformat": ".0%", "thickness": 12, "outlinewidth": 0},
+        xgap=2,
+        ygap=2,
+        hoverongaps=False,
+        customdata=overlaps.hover(),
+        hovertemplate="%{customdata}<extra></extra>",
     )
-    by_chance = np.outer(sizes, sizes) / n
-    similarity, chance = (_measure(each, sizes, measure) for each in (intersections, by_chance))
-    order = by_similarity(similarity)
-    names, sizes = [names[i] for i in order], sizes[order]
-    intersections, similarity, chance = (each[np.ix_(order, order)] for each in (intersections, similarity, chance))
+    if k <= MOST_NUMBERS:
+        _add_numbers(figure, similarity, highest)
+    what = {"jaccard": "in both over in either (Jaccard)", "share": "in both over the smaller pool"}[measure]
+    chance = overlaps.chance[others]
+    expected = " to ".join(dict.fromkeys(percent(end) for end in (chance.min(), chance.max())))
+    headline(
+        figure,
+        "What pools have in common",
+        f"Per cent: images {what}. Two random pools of these sizes among {n:,} images share about {expected}.",
+    )
+    pairs = sorted(((similarity[i, j], i, j) for i in range(k) for j in range(i)), reverse=True)
+    words = [f"Heat map of {k} pools: images {what}; by chance about {expected}."]
+    words += [overlaps.sentence(i, j) for _, i, j in pairs[:30]]
+    if len(pairs) > 30:
+        words.append(f"The other {len(pairs) - 30} pairs share at most {percent(pairs[30][0])}.")
+    return complete(figure, words)
+
+
+@dataclass(frozen=True)
+class _Overlaps:
+    """Overlaps of k pools, in an order in which similar pools are near each other.
+
+    Attributes
+    ----------
+    names : list of str
+    sizes : (k,) float64
+    intersections : (k, k) float64
+        Number of images in both pools.
+    similarity, chance : (k, k) float64
+        The measure of each two pools, and of random pools of their sizes.
+    """
+
+    names: list[str]
+    sizes: NDArray[np.float64]
+    intersections: NDArray[np.float64]
+    similarity: NDArray[np.float64]
+    chance: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, pools: Mapping[str, ArrayLike], n: int, measure: str) -> _Overlaps:
+        """Compare all pools of images out of n."""
+        names, sets = list(pools), [np.unique(np.asarray(indices)) for indices in pools.values()]
+        sizes = np.array([len(each) for each in sets], dtype=np.float64)
+        intersections = np.array(
+            [[np.intersect1d(a, b, assume_unique=True).size for b in sets] for a in sets], dtype=np.float64
+        )
+        by_chance = np.outer(sizes, sizes) / n
+        similarity, chance = (_measure(each, sizes, measure) for each in (intersections, by_chance))
+        order = by_similarity(similarity)
+        square = np.ix_(order, order)
+        return cls([names[i] for i in order], sizes[order], intersections[square], similarity[square], chance[square])
+
+    def hover(self) -> list[list[str]]:
+        """Return the text of each cell."""
+        return [
+            [
+                f"<b>{plotly_text(a)}</b> and <b>{plotly_text(b)}</b><br>{self.intersections[i, j]:.0f} in common, "
+                f"of {self.sizes[i]:.0f} and {self.sizes[j]:.0f} images<br>{percent(self.similarity[i, j])}; "
+                f"by chance {percent(self.chance[i, j])}"
+                for j, b in enumerate(self.names)
+            ]
+            for i, a in enumerate(self.names)
+        ]
+
+    def sentence(self, i: int, j: int) -> str:
+        """Say what two pools have in common."""
+        return (
+            f"{self.names[i]} and {self.names[j]}: {self.intersections[i, j]:.0f} images in common, "
+            f"{percent(self.similarity[i, j])} (by chance {percent(self.chance[i, j])})."
+        )
+
+
+def _axes(names: Sequence[str]) -> Figure:
+    """Make a figure with a row and a column for each pool."""
     k = len(names)
     figure = faceted([""], x_title="", y_title="", height=max(220, min(900, 40 * k)))
     places = list(range(k))
@@ -82,51 +168,25 @@ def overlap(
         for name, width in cuts.items()
     }
     figure.update_layout({axis: {"showgrid": False, "ticks": "", "showline": False} for axis in ("xaxis", "yaxis")})
+    return figure
+
+
+def _add_numbers(figure: Figure, similarity: NDArray[np.float64], highest: float) -> None:
+    """Write the per cent of each two pools into their cell: in ink, or in a light color on dark cells."""
+    k = len(similarity)
     others = ~np.eye(k, dtype=bool)
-    highest = max(0.1, float(np.ceil(10 * similarity[others].max()) / 10))
-    numbers = np.where(others, np.round(100 * similarity).astype(int).astype(str), "")
-    figure.add_heatmap(
-        x=places,
-        y=places,
-        z=np.where(others, similarity, np.nan),
-        zmin=0,
-        zmax=highest,
-        colorscale=[[0, EMPTY], [1, PALETTE[0]]],
-        # With numbers in the cells no color scale is needed; a phone has no room for both.
-        showscale=k > MOST_NUMBERS,
-        colorbar={"tickformat": ".0%", "thickness": 12, "outlinewidth": 0},
-        xgap=2,
-        ygap=2,
-        hoverongaps=False,
-        customdata=_hover(names, intersections, sizes, similarity, chance),
-        hovertemplate="%{customdata}<extra></extra>",
-    )
-    if k <= MOST_NUMBERS:
-        for dark in (False, True):
-            rows, columns = np.nonzero(others & ((similarity > 0.6 * highest) == dark))
-            figure.add_scatter(
-                x=columns,
-                y=rows,
-                mode="text",
-                text=numbers[rows, columns],
-                textfont={"color": LIGHT if dark else INK, "size": 11 if k <= FEW else 9},
-                hoverinfo="skip",
-                showlegend=False,
-            )
-    what = {"jaccard": "in both over in either (Jaccard)", "share": "in both over the smaller pool"}[measure]
-    ends = list(dict.fromkeys(percent(end) for end in (chance[others].min(), chance[others].max())))
-    expected = " to ".join(ends)
-    headline(
-        figure,
-        "What pools have in common",
-        f"Per cent: images {what}. Two random pools of these sizes among {n:,} images share about {expected}.",
-    )
-    pairs = sorted(((similarity[i, j], i, j) for i in range(k) for j in range(i)), reverse=True)
-    words = [f"Heat map of {k} pools: images {what}; by chance about {expected}."]
-    words += [_pair(names, intersections, similarity, chance, i, j) for _, i, j in pairs[:30]]
-    if len(pairs) > 30:
-        words.append(f"The other {len(pairs) - 30} pairs share at most {percent(pairs[30][0])}.")
-    return complete(figure, words)
+    numbers = np.round(100 * similarity).astype(int).astype(str)
+    for dark in (False, True):
+        rows, columns = np.nonzero(others & ((similarity > 0.6 * highest) == dark))
+        figure.add_scatter(
+            x=columns,
+            y=rows,
+            mode="text",
+            text=numbers[rows, columns],
+            textfont={"color": LIGHT if dark else INK, "size": 11 if k <= FEW else 9},
+            hoverinfo="skip",
+            showlegend=False,
+        )
 
 
 def by_similarity(similarity: NDArray[np.float64]) -> list[int]:
@@ -150,35 +210,3 @@ def _measure(intersections: NDArray[np.float64], sizes: NDArray[np.float64], mea
     a, b = sizes[:, None], sizes[None, :]
     whole = a + b - intersections if measure == "jaccard" else np.minimum(a, b)
     return np.asarray(intersections / np.maximum(whole, 1))
-
-
-def _hover(
-    names: Sequence[str],
-    intersections: NDArray[np.float64],
-    sizes: NDArray[np.float64],
-    similarity: NDArray[np.float64],
-    chance: NDArray[np.float64],
-) -> list[list[str]]:
-    return [
-        [
-            f"<b>{plotly_text(a)}</b> and <b>{plotly_text(b)}</b><br>{intersections[i, j]:.0f} in common, "
-            f"of {sizes[i]:.0f} and {sizes[j]:.0f} images<br>{percent(similarity[i, j])}; "
-            f"by chance {percent(chance[i, j])}"
-            for j, b in enumerate(names)
-        ]
-        for i, a in enumerate(names)
-    ]
-
-
-def _pair(
-    names: Sequence[str],
-    intersections: NDArray[np.float64],
-    similarity: NDArray[np.float64],
-    chance: NDArray[np.float64],
-    i: int,
-    j: int,
-) -> str:
-    return (
-        f"{names[i]} and {names[j]}: {intersections[i, j]:.0f} images in common, {percent(similarity[i, j])} "
-        f"(by chance {percent(chance[i, j])})."
-    )
