@@ -15,7 +15,7 @@ from initpools_cli.core.reporter import Reporter
 from initpools_cli.core.rundir import ITEMS, KEPT, LOOP, FinishedStep, Run
 from initpools_cli.core.settings import load_settings
 from initpools_cli.core.version import version
-from initpools_cli.steps.run_data import Identity, absolute, files_of, identity_of, items_of, mask_of
+from initpools_cli.steps.run_data import Identity, absolute, files_of, parse_identity, parse_items, parse_mask
 
 if TYPE_CHECKING:
     from initpools_cli.datasets.spec import Dataset
@@ -60,7 +60,7 @@ def repair(run: Run, flags: Mapping[str, Any], sets: Sequence[str], config: Path
     facts = stored_facts or _facts_of_steps(steps) or _facts_of_commands(run, steps, flags, sets, config)
     if flags.get("dataset.name"):
         facts = _facts_with_source(run, facts, str(flags["dataset.name"]))
-    identity = identity_of(facts, run)
+    identity = parse_identity(facts, run)
     sums = {file: _sums(file, facts, () if stored_facts and "writes" in facts else steps) for file in (ITEMS, KEPT)}
     files = _files(run, identity, sums, report)
     if stored_facts and facts != stored_facts:
@@ -104,7 +104,7 @@ def _stored_facts(run: Run) -> dict[str, Any] | None:
     """The content of run.toml; None if it is missing or damaged."""
     try:
         facts = run.facts()
-        identity_of(facts, run)
+        parse_identity(facts, run)
     except DamagedFile:
         return None
     return facts
@@ -157,7 +157,7 @@ def _facts_with_source(run: Run, facts: Mapping[str, Any], name: str) -> dict[st
         return dict(facts)
     content = _content(run.path / ITEMS)
     if Path(source).is_dir() and not find_shards(Path(source)) and content is not None:
-        paths = items_of(run, content)["path"]
+        paths = parse_items(run, content)["path"]
         missing = [path for path in paths if not (Path(source) / path).exists()]
         if missing:
             raise UserError(
@@ -173,7 +173,7 @@ def _refuse_other(run: Run, identity: Identity, files: Mapping[str, bytes], repo
     from initpools_cli.datasets.cache import data_home
     from initpools_cli.datasets.open import open_dataset
 
-    items, mask = items_of(run, files[ITEMS]), mask_of(run, files[KEPT])
+    items, mask = parse_items(run, files[ITEMS]), parse_mask(run, files[KEPT])
     open_dataset(identity.spec, seed=identity.seed, cache=data_home(), report=report, stored_items=items, mask=mask)
 
 
@@ -247,7 +247,7 @@ def _open(run: Run, identity: Identity, report: Reporter, items: bytes | None) -
     if items is None or fresh.root is None or items == files_of(fresh)[ITEMS]:
         return fresh
     try:
-        return load(stored_items=items_of(run, items), mask=mask_of(run, _content(run.path / KEPT)))
+        return load(stored_items=parse_items(run, items), mask=parse_mask(run, _content(run.path / KEPT)))
     except DamagedFile:
         return fresh
 

@@ -61,10 +61,10 @@ def read_identity(run: Run) -> Identity:
     UserError
         It is damaged.
     """
-    return identity_of(run.facts(), run)
+    return parse_identity(run.facts(), run)
 
 
-def identity_of(facts: Mapping[str, Any], run: Run) -> Identity:
+def parse_identity(facts: Mapping[str, Any], run: Run) -> Identity:
     """Parse the identity of a run from the content of ``run.toml``."""
     from pydantic import ValidationError
 
@@ -88,7 +88,7 @@ def read_items_and_mask(run: Run) -> tuple[pd.DataFrame, np.ndarray, str]:
         One of them is missing or damaged.
     """
     content = run.read(ITEMS)
-    items = items_of(run, content)
+    items = parse_items(run, content)
     mask = read_mask(run)
     # Where the replacement of both was interrupted, images that are new are not in the mask yet.
     n_new = int((items["split"] == "train").sum()) - len(mask)
@@ -105,10 +105,10 @@ def read_mask(run: Run) -> np.ndarray:
     UserError
         It is missing or damaged.
     """
-    return mask_of(run, run.read(KEPT))
+    return parse_mask(run, run.read(KEPT))
 
 
-def mask_of(run: Run, content: bytes | None) -> np.ndarray:
+def parse_mask(run: Run, content: bytes | None) -> np.ndarray:
     """Parse a mask from the content of kept.npy; None if there is no such file."""
     try:
         mask: np.ndarray = np.load(io.BytesIO(content or b""), allow_pickle=False)
@@ -127,10 +127,10 @@ def read_items(run: Run) -> pd.DataFrame:
     UserError
         It is missing or damaged.
     """
-    return items_of(run, run.read(ITEMS))
+    return parse_items(run, run.read(ITEMS))
 
 
-def items_of(run: Run, content: bytes) -> pd.DataFrame:
+def parse_items(run: Run, content: bytes) -> pd.DataFrame:
     """Parse items from the content of items.csv."""
     import pandas as pd
 
