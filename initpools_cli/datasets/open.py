@@ -123,10 +123,11 @@ def open_dataset(
     conversions = stored_items[CONVERSION] if stored_items is not None and CONVERSION in stored_items else ()
     scale = scale_of(spec.scale, conversions)
     with scratch_folder(cache) as scratch:
-        source = _source(spec, path, cache, scratch, report, scale, seed)
+        work = Storage(cache, scratch, report)
+        source = _source(spec, path, scale, seed, work)
         if isinstance(source, Files):
-            return _open_files(spec, source, scale, seed, Storage(cache, scratch, report), stored_items, mask)
-        data = _open_arrays(spec, source, seed, cache, report, stored_items, mask)
+            return _open_files(spec, source, scale, seed, work, stored_items, mask)
+        data = _open_arrays(spec, source, seed, work, stored_items, mask)
         if path is not None:
             stamp(cache_folder(cache, data.items, spec.size), path)
         return data
@@ -159,19 +160,18 @@ def _open_arrays(
     spec: DatasetSpec,
     source: Arrays,
     seed: int,
-    cache: Path,
-    report: Reporter,
+    work: Storage,
     stored_items: pd.DataFrame | None,
     mask: np.ndarray | None,
 ) -> Dataset:
     """Open images as arrays, and cache them; refuse others than the known items."""
     _refuse_one_class(spec, source)
     groups, notes = _groups_of(spec, source, stored_items)
-    items, origin = items_of_arrays(source, spec.test, seed, report, groups=groups)
+    items, origin = items_of_arrays(source, spec.test, seed, work.report, groups=groups)
     if stored_items is not None:
         _refuse_other(spec.name, stored_items, items)
         items = stored_items
-    arrays = cache_arrays(cache, source, items, origin, spec.size)
+    arrays = cache_arrays(work.cache, source, items, origin, spec.size)
     if mask is None:
         mask = _mask(spec, seed, items, source.classes, held_out_rows(origin))
     spec = replace(spec, multilabel=spec.multilabel or source.multilabel)
@@ -220,21 +220,20 @@ def _open_embeddings(
     return _dataset(spec, embeddings.items, embeddings.classes, {}, None, notes, mask)
 
 
-def _source(
-    spec: DatasetSpec, path: Path | None, home: Path, scratch: Path, report: Reporter, scale: Scale, seed: int
-) -> Arrays | Files:
+def _source(spec: DatasetSpec, path: Path | None, scale: Scale, seed: int, work: Storage) -> Arrays | Files:
+    """Find the images: those of a registered data set, or of a path."""
     if path is None:
         entry = entries()[spec.name]
         if entry.refusal:
             raise UserError(entry.refusal, "Choose another: `initpools list datasets` lists them.", spec.name)
-        return entry.load(home, spec.size, scratch, report)
+        return entry.load(work.cache, spec.size, work.scratch, work.report)
     if shards := find_shards(path):
-        return open_shards(path, shards, spec, home, report)
+        return open_shards(path, shards, spec, work.cache, work.report)
     if path.is_dir():
         return Files(path, assigner(spec.labels, spec.classes, multilabel=spec.multilabel))
     if is_table(path):
         return read_path_table(path, spec)
-    return read_npz(path, scratch, spec.classes, scale=scale, seed=seed)
+    return read_npz(path, work.scratch, spec.classes, scale=scale, seed=seed)
 
 
 def _from_cache(
