@@ -102,6 +102,31 @@ def test_a_renamed_class_has_its_new_name_everywhere_and_nothing_finished_is_wri
     assert read_changes(Run(run)) and rounds(Run(run))[-1].facts["outcome"]["class_changes"] == 2
 
 
+def test_a_page_reads_old_names_in_a_file_of_the_users_own_with_the_present_ones(
+    run: Path, initpools: Initpools
+) -> None:
+    old_labels = dict(enumerate(NAMES * 3))
+    assert initpools("label", "--run", run, "--rename", "cat=feline", "--merge", "dog,owl=pet").code == 0
+    session = open_labeling(Common(run=run, quiet=True).start("dataset"), None, [], Path("mine.csv"))
+    session.label(session.indices[:1], "pet")
+    assert labels(Path("mine.csv")) == {
+        **{index: "feline" if label == "cat" else "pet" for index, label in old_labels.items()},
+        session.indices[0]: "pet",
+    }
+    assert (run / "labels/classes.txt").read_text().split() == ["feline", "pet"]
+
+
+def test_another_spelling_than_that_of_earlier_rounds_is_settled_by_a_rename(run: Path, initpools: Initpools) -> None:
+    Path("more.csv").write_text("path,label\n10.png,Cat\n")
+    words = ("al-run", "--run", run, "--labels", "more.csv", "--budget", 2, "--query", "random")
+    refused = initpools(*words)
+    assert refused.code == 2 and "'cat' (3×) and 'Cat' (1×)" in refused.err
+    assert "`initpools label --rename OLD=NEW`" in refused.err and len(rounds(Run(run))) == 1
+    assert initpools("label", "--run", run, "--rename", "cat=Cat").code == 0
+    assert initpools(*words).code == 0
+    assert [*remembered(run).values()].count("Cat") == 4 and "cat" not in remembered(run).values()
+
+
 def test_images_of_a_split_class_wait_until_they_are_labeled_again(run: Path, initpools: Initpools) -> None:
     session = opened(run)
     session.label(session.indices[:1], "cat")

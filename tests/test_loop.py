@@ -433,7 +433,7 @@ REFUSED = [
     ("nothing", "(--labels) has no usable label.", "al-run --labels empty.csv"),
     (
         "all wrong",
-        "(--labels) has no usable label: line 2: zz.png is not an image of the data set",
+        "(--labels) has no usable label: line 2: zz.png is not an image of the data set.\nCorrect the rows;",
         "al-run --labels wrong.csv",
     ),
     ("learner", "the learner linear does not provide", "al-run --labels a.csv --query bald --next n.csv"),

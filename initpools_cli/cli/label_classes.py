@@ -111,4 +111,5 @@ def _sentence(result: ChangeResult) -> str:
     labels = sum(result.files.values())
     files = f"{labels} label{'s' * (labels != 1)} in {len(result.files)} file{'s' * (len(result.files) != 1)}"
     again = f"; {len(result.queue)} images are to be labeled again" if result.queue else ""
-    return f"{result.change}: {files}, {result.round_labels} labels of finished rounds{again}."
+    in_rounds = f"{result.round_labels} label{'s' * (result.round_labels != 1)} of finished rounds"
+    return f"{result.change}: {files}, {in_rounds}{again}."

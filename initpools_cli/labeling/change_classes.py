@@ -146,7 +146,7 @@ def change_classes(
         for file in files:
             _rewrite(file, change)
         if session is not None:
-            session.rename(change.of)
+            session.change_class(change)
         write_to_disk(run.path / LOG, as_text([*read_changes(run), change]))
         vocabulary.replace(change.old, change.new)
     return ChangeResult(change, {file: len(rows) for file, rows in images_by_file.items() if rows}, len(images), queue)

@@ -109,3 +109,10 @@ def successors(changes: Sequence[Change], classes: Sequence[str]) -> dict[str, s
         for name in change.new:
             successor_of.pop(name, None)
     return {name: label for name, label in successor_of.items() if name not in classes}
+
+
+def successor_note(file: str, name: str, successor: str) -> str:
+    """Return what is reported of labels in a file that are no class anymore; the successor is "" after a split."""
+    if successor:
+        return f"{file}: '{name}' is read as '{successor}', since the class was changed."
+    return f"{file}: the labels '{name}' are left out, since the class was split: `initpools label` lists the images."

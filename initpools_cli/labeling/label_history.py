@@ -19,7 +19,7 @@ from initpools_cli.datasets.classes import KnownClasses, class_list, in_order, p
 from initpools_cli.datasets.label_sets import classes_in, parts_of
 from initpools_cli.datasets.multilabel import checked_names, labels_of_texts
 from initpools_cli.labeling.annotators import decide_labels, refuse_only_ties
-from initpools_cli.labeling.class_changes import read_changes, successors
+from initpools_cli.labeling.class_changes import read_changes, successor_note, successors
 from initpools_cli.labeling.classes import added_classes
 from initpools_cli.labeling.origin import OWN_CHOICE, combine, listed_origins, usable
 from initpools_cli.labeling.stored_rounds import (
@@ -206,7 +206,10 @@ def labeled_so_far(context: Context, files: Sequence[Path], classes: tuple[str, 
     if not any(labels.values()):
         refuse_only_ties(ties, rule)
         why = f": {annotations.problems[0]}" if annotations.problems else ""
-        raise UserError(f"{file} (--labels) has no usable label{why}.", "Fill the column 'label'.", file)
+        remedy = (
+            "Correct the rows; of the columns 'path' and 'index', one is enough." if why else "Fill the column 'label'."
+        )
+        raise UserError(f"{file} (--labels) has no usable label{why}.", remedy, file)
     # Compare with the round before this one: the same round may be run again with another query or --force.
     before, _ = _labels_after([step for step in earlier if number_of(step.name) < number])
     before = _as_read(before, annotations)
@@ -234,12 +237,7 @@ def _with_successors(annotations: Annotations, run: Run, file: str) -> Annotatio
         return annotations
     labels = [successor_of.get(label, label) for label in annotations.labels]
     pairs = [(image, label) for image, label in zip(annotations.rows.tolist(), labels, strict=True) if label]
-    notes = [
-        f"{file}: '{name}' is read as '{successor_of[name]}', since the class was changed."
-        if successor_of[name]
-        else f"{file}: the labels '{name}' are left out, since the class was split: `initpools label` lists the images."
-        for name in old
-    ]
+    notes = [successor_note(file, name, successor_of[name]) for name in old]
     rows = np.array([image for image, _ in pairs], dtype=np.int64)
     votes = [vote._replace(label=successor_of.get(vote.label, vote.label)) for vote in annotations.votes]
     return replace(

@@ -10,6 +10,7 @@ from initpools_cli.core.errors import UserError
 from initpools_cli.datasets.classes import KnownClasses, meanings, plain, says_nothing
 from initpools_cli.datasets.label_sets import set_meanings
 from initpools_cli.labeling.batch import Batch, find_batch
+from initpools_cli.labeling.class_changes import read_changes
 from initpools_cli.labeling.classes import CLASSES, ClassList
 from initpools_cli.labeling.label_file import Mark
 from initpools_cli.labeling.last_round import last_round
@@ -104,6 +105,7 @@ def open_labeling(
         last=last_round(context.run, suggestions=suggestions),
         doubts=batch.doubts,
         annotator=writer_of(file, name),
+        changes=read_changes(context.run),
     )
 
 

@@ -11,6 +11,7 @@ from initpools_cli.core.reporter import Reporter
 from initpools_cli.datasets.annotations.rows import Details
 from initpools_cli.datasets.label_sets import parts_of
 from initpools_cli.datasets.spec import Dataset
+from initpools_cli.labeling.class_changes import Change, successor_note, successors
 from initpools_cli.labeling.classes import ClassList
 from initpools_cli.labeling.label_file import Mark, read_marks, stamp, write_marks
 from initpools_cli.labeling.last_round import NO_ROUND, LastRound, Suggestion
@@ -81,6 +82,8 @@ class LabelingSession:
         Why the labels of the batch are doubtful, in a second look: an image is done once its label was given again.
     annotator : str
         Who labels; written to the file if there is a name.
+    changes : sequence of Change
+        Changes of the classes of the run: labels in the file may be from before them.
 
     Attributes
     ----------
@@ -104,6 +107,7 @@ class LabelingSession:
         last: LastRound = NO_ROUND,
         doubts: Mapping[int, str] | None = None,
         annotator: str = "",
+        changes: Sequence[Change] = (),
     ) -> None:
         self.name, self.data, self.indices, self.vocabulary, self.file = name, data, indices, vocabulary, file
         self.last, self.suggests = last, bool(last.suggestions)
@@ -112,7 +116,7 @@ class LabelingSession:
         self.doubts, self.annotator = dict(doubts or {}), annotator
         self.marks: dict[int, Mark] = {index: before.get(index, Mark()) for index in indices}
         self.conflicts: dict[int, Conflict] = {}
-        self._report = report
+        self._report, self._changes = report, [*changes]
         self._past: deque[dict[int, Mark]] = deque(maxlen=MOST_UNDONE)
         self._own: set[int] = set()
         self._unknown: list[list[str]] = []
@@ -175,11 +179,6 @@ class LabelingSession:
         suggestion = None if index in self.audit else self.last.suggestions.get(index)
         return suggestion if suggestion is not None and self.vocabulary.has(suggestion.label) else None
 
-    @property
-    def newer(self) -> int:
-        """Number of labels in the file that the newest round did not have."""
-        return sum(bool(mark.label) and mark.label != self.last.labels.get(index) for index, mark in self.marks.items())
-
     def references(self, most: int) -> dict[str, list[int]]:
         """Return labeled images of each class: those of earlier rounds first, then those of this file."""
         images_of: dict[str, list[int]] = {}
@@ -235,28 +234,16 @@ class LabelingSession:
         self._past.pop()
         return list(before)
 
-    def rename(self, change: Callable[[str], str]) -> None:
-        """Save all labels with other classes.
-
-        Parameters
-        ----------
-        change : callable
-            Returns the class instead of a class, or "" to take the label away.
-        """
-
-        def with_new_class(mark: Mark) -> Mark:
-            label = mark.label and change(mark.label)
-            old = mark.details.suggested
-            new = change(old) or old if old else ""
-            return mark._replace(label=label, details=mark.details._replace(suggested=new))
-
+    def change_class(self, change: Change) -> None:
+        """Save all labels with the classes after a change."""
         if self.changed_elsewhere():
             self.read_again()
-        marks = {index: with_new_class(mark) for index, mark in self.marks.items()}
+        marks = {index: _with_class(mark, change.of) for index, mark in self.marks.items()}
         if marks != self.marks or self.file.exists():
             self._write(marks)
-        before = [{index: with_new_class(mark) for index, mark in action.items()} for action in self._past]
+        before = [{index: _with_class(mark, change.of) for index, mark in action.items()} for action in self._past]
         self._past = deque(before, maxlen=MOST_UNDONE)
+        self._changes.append(change)
 
     def changed_elsewhere(self) -> bool:
         """Return whether another program has written to the file since it was read or written here."""
@@ -279,7 +266,7 @@ class LabelingSession:
         label_file = read_marks(self.file, self.data, self.vocabulary.known_classes)
         tell_problems(self._report, [f"{self.file}, {problem}" for problem in label_file.problems], str(self.file))
         marks = dict(self.marks)
-        for index, theirs in label_file.marks.items():
+        for index, theirs in self._with_present_classes(label_file.marks).items():
             mine = self.marks.get(index, Mark())
             # A program that does not know the details leaves them out.
             theirs = theirs if any(theirs.details) else theirs._replace(details=mine.details)
@@ -289,6 +276,16 @@ class LabelingSession:
                 marks[index] = mine if theirs.is_open else theirs
         self.marks, self._unknown, self._read, self._stamp = marks, label_file.unknown, {*label_file.marks}, now
         self.vocabulary.learn(mark.label for mark in self.marks.values())
+
+    def _with_present_classes(self, marks: dict[int, Mark]) -> dict[int, Mark]:
+        """Replace labels from before a change of the classes, and report them."""
+        successor_of = successors(self._changes, self.vocabulary.names) if self._changes else {}
+        old_names = {mark.label for mark in marks.values()} & successor_of.keys()
+        if not old_names:
+            return marks
+        for name in sorted(old_names):
+            self._report.say(successor_note(str(self.file), name, successor_of[name]))
+        return {index: _with_class(mark, lambda name: successor_of.get(name, name)) for index, mark in marks.items()}
 
     def _act(self, images: Iterable[int], answer: Callable[[int], tuple[str, bool]], viewing: Viewing) -> None:
         rows = [*dict.fromkeys(images)]
@@ -338,6 +335,13 @@ class LabelingSession:
         paths = self.data.splits["train"].paths
         write_marks(self.file, self.indices, paths, rows, self._unknown, self.annotator)
         self.marks, self._stamp = rows, stamp(self.file)
+
+
+def _with_class(mark: Mark, present: Callable[[str], str]) -> Mark:
+    """Replace the label of a mark by its present class, "" for none; a suggestion without one stays."""
+    label, suggested = mark.label and present(mark.label), mark.details.suggested
+    suggested = suggested and (present(suggested) or suggested)
+    return mark._replace(label=label, details=mark.details._replace(suggested=suggested))
 
 
 def _shares(seconds: float, count: int) -> list[float]:

@@ -77,7 +77,6 @@ function load(state) {
   $("name").textContent = state.name;
   $("file").textContent = `Labels of ${state.dataset} are saved in ${state.file}`;
   $("new").hidden = state.fixed;
-  $("change").hidden = state.fixed || state.multilabel;
   $("none-of").hidden = !state.multilabel;
   // One key labels all selected images there, which would replace their other labels.
   // "Has none of the classes" is a label; there is no queue of images for which a class is missing.
@@ -99,6 +98,7 @@ function setClasses(classes) {
   const used = [...keys.values()];
   noneKey = [..."0=;"].find((key) => !used.includes(key));
   $("none-key").textContent = noneKey;
+  $("change").hidden = batch.fixed || batch.multilabel || !classes.length;
   buttons.draw(classes, keys, batch.fixed);
   pressed();
   grid.classesChanged();

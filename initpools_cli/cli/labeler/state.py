@@ -272,7 +272,7 @@ class LabelingState:
             "queue": queue,
             "doubts": labeling.doubts,
             "verdict": verdict(labeling.last.outcomes),
-            "round": {"number": labeling.last.number, "newer": labeling.newer},
+            "round": {"number": labeling.last.number},
             "copies": {} if self.images is None else self.images.copy_counts(indices),
             "references": labeling.references(REFERENCES),
             **self._facts,

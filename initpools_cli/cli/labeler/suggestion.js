@@ -22,9 +22,7 @@ export class Suggestion {
     const some = Object.keys(known).length > 0;
     this.parts.option.hidden = !some;
     this.parts.age.hidden = !round.number;
-    const newer = round.newer === 1 ? "1 label is newer" : `${round.newer} labels are newer`;
-    this.parts.age.textContent =
-      `Predictions: round ${round.number}` + (round.newer ? `; ${newer} than these predictions, which do not know them.` : ".");
+    this.parts.age.textContent = `Predictions: round ${round.number}; they do not use labels that are newer.`;
   }
 
   get on() {

@@ -284,11 +284,8 @@ def _meanings(
         if label and (image not in labeled_images or says_nothing(label) or value_of(plain(label)) is not None)
     ]
     remedy = "Use one spelling for each class in the file, and run the command again."
-    if before:
-        remedy += (
-            " To change a class of earlier rounds, label its images again: loop/round-N/labels.csv in the run lists "
-            "them."
-        )
+    if before and not known_classes.multilabel:
+        remedy += " If the one of earlier rounds is wrong: `initpools label --rename OLD=NEW`."
     find_meanings = set_meanings if known_classes.multilabel else meanings
     return find_meanings(
         Counter([*old_labels, *(spelling for _, spelling in labels)]),
