@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import tomli
 import torch
@@ -112,6 +113,23 @@ def test_gray_and_cmyk_files_are_read_as_rgb(photos: Path, initpools: Initpools)
         with torch.inference_mode():
             expected = model(preprocess(Image.open(path).convert("RGB"))[None])[0].numpy()
         assert np.allclose(row, expected, atol=1e-4), path
+
+
+def test_a_renamed_file_is_embedded_and_a_lost_one_is_refused_before_the_first(
+    photos: Path, initpools: Initpools
+) -> None:
+    assert initpools("embed", "pixels", "--dataset", photos).code == 0
+    (photos / "1.png").rename(photos / "new.png")
+    (photos / "2.png").rename("2.png")
+    refused = initpools("embed", LITE)
+    assert refused.code == 2 and "1 image is missing in " in refused.err and "photos: 2.png.\n" in refused.err
+    assert "pretrained on" not in refused.err
+    Path("2.png").rename(photos / "2.png")
+    ended = initpools("embed", LITE)
+    assert ended.code == 0, ended.err
+    rows = np.load(f"runs/photos/embed/{LITE}/train.npy")
+    paths = pd.read_csv("runs/photos/data/items.csv")["path"].tolist()
+    assert rows[paths.index("1.png")].any() and (rows[paths.index("1.png")] == rows[paths.index("new.png")]).all()
 
 
 def test_a_pretrain_of_the_run_comes_first(copied_run: Path, initpools: Initpools) -> None:

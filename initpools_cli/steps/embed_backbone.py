@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from initpools_cli.core.checksums import checksum
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.rundir import FinishedStep
+from initpools_cli.core.wording import counted_are, named
+from initpools_cli.datasets.spec import Dataset
+from initpools_cli.datasets.stored.shards import is_readable
 from initpools_cli.steps.context import Context
 from initpools_cli.steps.write_embeddings import PATCHES, write_embeddings
 
@@ -73,6 +77,7 @@ def embed_backbone(context: Context, name: str, weights_file: Path | None = None
     context.report.say(f"weights: {weights}" + (f" (pretrained on {dataset})" if dataset else ""))
     if remark(name):
         context.report.say(f"timm's note on them: {remark(name)}")
+    data = _with_present_files(context)
     model, preprocess = load_backbone(name, weights, size=size, pooling=how.pooling)
     if how.patches:
         model.pooling, model.attention = "none", how.attention
@@ -81,7 +86,7 @@ def embed_backbone(context: Context, name: str, weights_file: Path | None = None
         step.outcome["trained_on"] = dataset
     if commit_of(weights):
         step.outcome["revision"] = commit_of(weights)
-    data, batch = context.data, backbone_batch(model, preprocess, context.machine.device)
+    batch = backbone_batch(model, preprocess, context.machine.device)
     return write_embeddings(
         context,
         step,
@@ -90,6 +95,37 @@ def embed_backbone(context: Context, name: str, weights_file: Path | None = None
         ),
         batch,
     )
+
+
+def _with_present_files(context: Context) -> Dataset:
+    """Return the data set with the present paths of renamed files, which have the same content.
+
+    Raises
+    ------
+    UserError
+        There is no file with the content of an image.
+    """
+    data = context.data
+    if data.root is None:
+        return data
+    sha256_of = dict(zip(data.items["path"], data.items["sha256"], strict=True))
+    missing = [path for path in sha256_of if not is_readable(data.root / path)]
+    if not missing:
+        return data
+    present = {sha256_of[path]: path for path in sorted(sha256_of.keys() - {*missing}, reverse=True)}
+    lost = [path for path in missing if sha256_of[path] not in present]
+    if lost:
+        raise UserError(
+            f"{counted_are(lost, 'image')} missing in {data.root}: {named(lost)}.",
+            "Restore the file, or start another run with --run DIR: `initpools export csv` writes the labels for it.",
+            named(lost),
+        )
+    new_path_of = {path: present[sha256_of[path]] for path in missing}
+    splits = {
+        name: replace(split, paths=[new_path_of.get(path, path) for path in split.paths])
+        for name, split in data.splits.items()
+    }
+    return replace(data, splits=splits)
 
 
 def _input_size(context: Context, name: str, step: str) -> int:
@@ -106,4 +142,4 @@ def _input_size(context: Context, name: str, step: str) -> int:
     earlier = context.run.find_step(step)
     if earlier is not None and earlier.table.get("size") in (0, small[0]):
         return int(earlier.table["size"])
-    return small[0] if all_within(context.data, small[1]) else 0
+    return small[0] if all_within(_with_present_files(context), small[1]) else 0
