@@ -313,6 +313,9 @@ def test_names_are_resolved_registered_first(tmp_path, monkeypatch):
         path_of("digit")
     with pytest.raises(UserError, match=r"no data set 'pathmist'. Did you mean 'pathmnist'"):
         path_of("pathmist")
+    Path("photos").mkdir()
+    with pytest.raises(UserError, match=r"no data set 'photo'. Did you mean 'photos'"):
+        path_of("photo")
 
 
 def test_the_labels_setting_is_for_folders(tmp_path):

@@ -69,7 +69,9 @@ def test_the_next_command_leads_through_the_labeling_loop(photos: Path, initpool
     words[2] = "8"
     assert initpools(*words).code == 0
 
-    assert state(initpools)["next"] == "initpools label --batch maxherding-b8-s0 --run runs/photos"
+    now = state(initpools)
+    assert now["next"] == "initpools label --batch maxherding-b8-s0 --run runs/photos"
+    assert "outside the run: `initpools al-run --labels FILE" in now["next_words"]
     run = Path("runs/photos")
     labels = run / "labels/maxherding-b8-s0.csv"
     fill(run / "pool/maxherding-b8-s0/items.csv", labels, 6)
@@ -78,6 +80,7 @@ def test_the_next_command_leads_through_the_labeling_loop(photos: Path, initpool
         {"file": labels.name, "images": 8, "labeled": 6, "skipped": 0, "left": 2, "problem": ""}
     ]  # fmt: skip
     assert now["next"].startswith("initpools label") and "2 images" in now["next_words"]
+    assert "outside" not in now["next_words"]
 
     fill(run / "pool/maxherding-b8-s0/items.csv", labels, 8)
     words = typed(state(initpools)["next"])

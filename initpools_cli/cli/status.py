@@ -34,7 +34,9 @@ def command(common: Common) -> str:
     run = common.locate()
     if not run.exists:
         raise UserError(
-            f"There is no run in {run.path}.", "Start it with `initpools pretrain simclr --dataset NAME`.", run.path
+            f"There is no run in {run.path}.",
+            "Start it with `initpools select-pool --dataset FOLDER --budget 20`.",
+            run.path,
         )
     state = status(run)
     if common.as_json:

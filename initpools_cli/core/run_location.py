@@ -47,7 +47,7 @@ def locate(run: Path | None, dataset: str | None) -> Path:
     folder = Path("runs").resolve()
     raise UserError(
         f"There is no run in {folder}.",
-        "Start one with `initpools pretrain simclr --dataset digits`, or name one with --run DIR.",
+        "Start one with `initpools select-pool --dataset FOLDER --budget 20`, or name one with --run DIR.",
         folder,
     )
 

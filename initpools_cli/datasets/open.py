@@ -66,9 +66,8 @@ def path_of(name: str) -> Path | None:
             "Check the path, or name a data set from `initpools list datasets`.",
             path,
         )
-    error = unknown_name(
-        "data set", name, [key for key, entry in entries().items() if not entry.refusal], "initpools list datasets"
-    )
+    names = [key for key, entry in entries().items() if not entry.refusal]
+    error = unknown_name("data set", name, [*names, *_folders()], "initpools list datasets")
     raise UserError(error.fact, f"{error.remedy} Or name the path of an .npz file or a folder of images.", error.value)
 
 
@@ -218,6 +217,14 @@ def _open_embeddings(
     ]
     spec = replace(spec, multilabel=spec.multilabel or embeddings.multilabel)
     return _dataset(spec, embeddings.items, embeddings.classes, {}, None, notes, mask)
+
+
+def _folders() -> list[str]:
+    """Return the folders of the working directory, one of which a misspelled name may mean."""
+    try:
+        return sorted(each.name for each in Path().iterdir() if each.is_dir() and not each.name.startswith("."))
+    except OSError:
+        return []
 
 
 def _source(spec: DatasetSpec, path: Path | None, scale: Scale, seed: int, work: Storage) -> Arrays | Files:

@@ -190,5 +190,8 @@ def doubtful_note(context: Context, step: FinishedStep) -> str:
     count = len(read_doubtful(step))
     if not count:
         return ""
-    words = "label is doubtful, but may be right" if count == 1 else "labels are doubtful, but may be right"
-    return f"{count:,} {words}: `{context.command_for('label', '--review')}` shows them, most doubtful first."
+    are = "is" if count == 1 else "are"
+    return (
+        f"{count:,} of the {step.facts['outcome']['labeled']:,} labels {are} doubtful, but may be right: "
+        f"`{context.command_for('label', '--review')}` shows them, most doubtful first."
+    )

@@ -126,7 +126,10 @@ def _label(run: Run, overview: dict[str, Any], images: int) -> Suggestion:
         words = round_words(["labels.csv"], len(images_in_batch))
         return words, f"train on labels of the {n_left} images of {name}, which `label` can't show without images"
     if row is None or n_left:
-        return ["label", "--batch", name], f"label the {n_left} images of {name} that have no label"
+        why = f"label the {n_left} images of {name} that have no label"
+        if row is None:
+            why += "; if their labels are in a file outside the run: `initpools al-run --labels FILE --next next.csv`"
+        return ["label", "--batch", name], why
     file = run.path / FOLDER / row["file"]
     new_files = {sha256_of(each) for each in files} - _used_label_files(run)
     if any(each["labeled"] for each in rows) and new_files:
