@@ -337,7 +337,7 @@ def test_a_round_refuses_names_that_clash_and_says_how_to_merge_them(photos: Pat
     for label in ("DOG", "dog  "):
         clash = initpools("al-run", "--labels", _file("b.csv", [label, "cat"], 6))
         assert clash.code == 2 and "'dog' (1×)" in clash.err and f"'{label}'" in clash.err
-        assert "labels.csv" in clash.err and not (photos / "loop/round-2").exists()
+        assert "label --rename OLD=NEW" in clash.err and not (photos / "loop/round-2").exists()
     # To merge them, the images of one get the name of the other.
     assert initpools("al-run", "--labels", _file("c.csv", ["Dog"])).code == 0
     assert initpools("al-run", "--labels", _file("d.csv", ["Dog"], 6)).code == 0

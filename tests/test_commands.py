@@ -534,7 +534,7 @@ REFUSED = [
     (["plot", "scatter", "-o", "x.gif"], "x.gif", ".html"),
     (["list", "strategy"], "'strategy'", "'strategies'"),
     (["compare", "a", "b"], "'a'", ".npy"),
-    (["status", "--run", "nowhere"], "nowhere", "initpools pretrain"),
+    (["status", "--run", "nowhere"], "nowhere", "initpools select-pool --dataset"),
     (["embed", "--run", "nowhere"], "nowhere", "--dataset"),
     (["embed", "--run", "runs/digits", "--dataset", "mnist"], "'digits'", "--run"),
     (["embed", "--seed", "-1"], "-1", ""),
@@ -801,4 +801,4 @@ def test_a_backbone_reads_the_original_files(
     assert np.array_equal(embeddings[3], embeddings[4])
     Path("photos/b.png").unlink()
     lost = initpools(*words, "--force")
-    assert lost.code == 2 and "photos/b.png can't be read" in lost.err
+    assert lost.code == 2 and "1 image is missing in " in lost.err and "photos: b.png.\n" in lost.err

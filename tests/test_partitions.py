@@ -17,7 +17,7 @@ import initpools_cli
 from initpools_cli.core.errors import UserError
 from initpools_cli.core.seeds import generator
 from initpools_cli.geometry.rows import Rows, on_executor
-from initpools_cli.strategies import arrays, runtime
+from initpools_cli.strategies import embeddings, runtime
 from initpools_cli.strategies.call import StrategyCall
 from initpools_cli.strategies.partitions import random_partitions, select_in_rounds
 from initpools_cli.strategies.registry import strategies
@@ -176,7 +176,7 @@ def test_partitions_of_a_file_are_read_once_each_and_in_other_processes(name, tm
     np.testing.assert_array_equal(elsewhere.indices, expected.indices)
     sizes = [size for function, size in executor.sent if function == "_first_round"]
     assert len(sizes) == 3 and max(sizes) < 10_000
-    monkeypatch.setattr(arrays, "LARGE", 0)
+    monkeypatch.setattr(embeddings, "LARGE", 0)
     read, reads = Rows.read, []
     monkeypatch.setattr(Rows, "read", lambda rows: reads.append(rows.rows) or read(rows))
     mapped = choose(name, {"embeddings": stored}, 11, labeled=[1], partitions=3)

@@ -14,7 +14,7 @@ from initpools_cli.geometry.rows import Rows, shifted
 from initpools_cli.geometry.segment_sum import PART, sums_by_label
 from initpools_cli.scores.registry import scores
 from initpools_cli.steps.evaluate import evaluate
-from initpools_cli.strategies import arrays
+from initpools_cli.strategies import embeddings
 from initpools_cli.strategies.registry import strategies
 from initpools_cli.strategies.select import choose
 
@@ -27,7 +27,7 @@ def stored(tmp_path, monkeypatch):
     points = np.random.default_rng(0).normal(size=(300, 12)).astype(np.float16)
     points[7], points[9] = points[3], 0
     np.save(tmp_path / "points.npy", points)
-    monkeypatch.setattr(arrays, "LARGE", 0)
+    monkeypatch.setattr(embeddings, "LARGE", 0)
     return np.load(tmp_path / "points.npy", mmap_mode="r")
 
 
@@ -50,15 +50,15 @@ def test_picks_are_those_from_memory(name, normalize, stored):
 
 
 def test_float32_rows_are_normalized_unless_they_are_or_are_to_stay(tmp_path, monkeypatch):
-    monkeypatch.setattr(arrays, "LARGE", 0)
+    monkeypatch.setattr(embeddings, "LARGE", 0)
     points = np.random.default_rng(0).normal(size=(40, 5)).astype(np.float32)
     for name, rows in (("any.npy", points), ("unit.npy", unit_rows(points))):
         np.save(tmp_path / name, rows)
         stored = np.load(tmp_path / name, mmap_mode="r")
         for normalize in (True, False):
-            embeddings = arrays.as_embeddings(stored, normalize)
-            np.testing.assert_array_equal(embeddings[np.arange(40)], arrays.as_embeddings(rows, normalize))
-            assert (embeddings is stored) == (name == "unit.npy" or not normalize)
+            checked = embeddings.as_embeddings(stored, normalize)
+            np.testing.assert_array_equal(checked[np.arange(40)], embeddings.as_embeddings(rows, normalize))
+            assert (checked is stored) == (name == "unit.npy" or not normalize)
 
 
 def test_rows_are_not_read_as_a_whole_by_what_reads_blocks(stored, monkeypatch):

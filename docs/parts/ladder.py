@@ -58,6 +58,28 @@ def _seconds(by_size: pd.DataFrame, n: int) -> str:
     return f"> {run['limit']:,.0f}" if run["status"] == "stopped" else "failed"
 
 
+def ladder_goals() -> str:
+    """Say which goals of the largest size are met, and which strategies were not run at it."""
+    rows = _results()
+    rows = rows[(rows["budget"] == rows["budget"].min()) & ~rows["strategy"].str.contains(", ")]
+    largest = rows["n"].max()
+    own = rows[(rows["n"] == largest) & (rows["status"] == "done")].set_index("strategy")
+    goals = {name: 600 if name in ("kcenter", "stratified") else 3600 for name in own.index}
+    missed = [name for name in own.index if own["seconds"][name] > goals[name] or own["gigabytes"][name] > 4]
+    missing = [name for name in rows["strategy"].unique() if name not in own.index]
+    sentences = [
+        f"The goals for {largest:,} images are ten minutes for `kcenter` and `stratified`, an hour for the others, and "
+        f"4 GB. They are {'missed by ' + _code(missed) if missed else 'met by all that were run at this size'}."
+    ]
+    if missing:
+        sentences.append(f"Not run at this size: {_code(missing)}.")
+    return " ".join(sentences)
+
+
+def _code(names: list[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names)
+
+
 def assumptions() -> str:
     """List the assumptions of the calculated selection."""
     size = IMAGES * DIMENSIONS * VALUE
@@ -136,6 +158,7 @@ def approximate_neighbors() -> str:
 
 PARTS = {
     "ladder": ladder,
+    "ladder-goals": ladder_goals,
     "approximate-neighbors": approximate_neighbors,
     "assumptions": assumptions,
     "hundred-million": hundred_million,
