@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from conftest import Initpools, on_one_thread
 from PIL import Image
@@ -125,6 +126,19 @@ def test_what_is_stale_names_the_command_that_renews_it(photos: Path, initpools:
         assert f"{row['problem']}\trenew: {row['renew']}" in status
         assert initpools(*typed(row["renew"])).code == 0
     assert not any(row["problem"] or row["renew"] for row in state(initpools)["steps"])
+
+
+def test_a_pool_whose_images_are_labeled_is_not_to_be_selected_again(photos: Path, initpools: Initpools) -> None:
+    assert initpools("embed", "pixels", "--dataset", "photos", "--threads", 1).code == 0
+    assert initpools("select-pool", "kmeans", "--budget", 4, "-o", "pool.csv", "--threads", 1).code == 0
+    rows = pd.read_csv("pool.csv").assign(label=["cat", "dog", "cat", "dog"])
+    rows.to_csv("labeled.csv", index=False)
+    words = ("al-run", "--labels", "labeled.csv", "--budget", 2, "--next", "next.csv", "--threads", 1)
+    assert initpools(*words).code == 0
+    Image.new("RGB", (8, 8)).save("photos/40.png")
+    assert initpools("embed", "pca", "--threads", 1).code == 0
+    stale = {row["step"]: row["renew"] for row in state(initpools)["steps"] if row["problem"]}
+    assert [*stale] == ["embed/pixels"] and stale["embed/pixels"]
 
 
 def test_the_tree_has_the_lines_that_are_printed(copied_run: Path, initpools: Initpools) -> None:

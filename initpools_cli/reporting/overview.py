@@ -16,6 +16,9 @@ from initpools_cli.labeling.page import FOLDER
 from initpools_cli.reporting.next_command import next_command, tables_of
 from initpools_cli.steps.run_data import read_mask
 
+#: How the problem of a step begins whose inputs have changed.
+STALE = "stale"
+
 
 def overview(run: Run) -> dict[str, Any]:
     """Collect the steps, label files and plots of a run, and the next command, without importing its methods.
@@ -26,6 +29,7 @@ def overview(run: Run) -> dict[str, Any]:
         steps, labels, plots, next and next_words, as in `status`; the notes of the steps are empty.
     """
     rows = [_row(step) for step in run.folders()]
+    _accept_labeled_pools(rows)
     facts: dict[str, Any] = {
         "steps": sorted(rows, key=lambda row: (row["finished"], row["step"])),
         "labels": [_labels(file) for file in sorted((run.path / FOLDER).glob("*.csv"))],
@@ -33,6 +37,18 @@ def overview(run: Run) -> dict[str, Any]:
     }
     command, why = next_command(run, facts, labeled=_has_labels(run), images=int(read_mask(run).sum()))
     return facts | {"next": command, "next_words": why}
+
+
+def _accept_labeled_pools(rows: list[dict[str, Any]]) -> None:
+    """Take it as no problem that a pool is stale if there was a round after it.
+
+    Its images are labeled, and its indices stay valid when images are added: to select it again would replace it by
+    one without labels.
+    """
+    last_round = max((row["finished"] for row in rows if row["step"].startswith("loop/")), default="")
+    for row in rows:
+        if row["step"].startswith("pool/") and row["problem"].startswith(STALE) and row["finished"] < last_round:
+            row |= {"problem": "", "renew": ""}
 
 
 def _row(step: FinishedStep) -> dict[str, Any]:
@@ -43,9 +59,8 @@ def _row(step: FinishedStep) -> dict[str, Any]:
         facts, stale = step.facts, step.stale_input()
     except UserError as error:
         return row | {"problem": f"damaged: {error.fact}", "renew": step.run.repair}
-    problem = (
-        f"{step.missing_file} is lost" if step.missing_file else f"stale: made from an earlier {stale}" if stale else ""
-    )
+    lost, older = step.missing_file, f"{STALE}: made from an earlier {stale}" if stale else ""
+    problem = f"{lost} is lost" if lost else older
     problem = problem or _damaged(step)
     return row | {
         "finished": facts["finished"],
