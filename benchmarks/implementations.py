@@ -207,12 +207,13 @@ def sklearn_kmeanspp(points, budget):
     return lambda: kmeans_plusplus(points, budget, random_state=0, n_local_trials=1)[1]
 
 
-#: Peers that choose from the same embeddings; those for few images alone hold all pairs in memory.
+#: Peers that were tried with few images only: two hold all pairs of images, or Python lists of all rows, in memory.
 FOR_FEW_IMAGES = {
     "lightly-mundig, k-center": mundig_kcenter,
     "scikit-activeml, TypiClust": partial(activeml, name="TypiClust", k=20),
     "apricot, facility location": apricot_facility_location,
 }
+#: All peers that choose from the same embeddings.
 PEERS = {"faiss, k-means": faiss_kmeans, "scikit-learn, MiniBatchKMeans": minibatch_kmeans, **FOR_FEW_IMAGES}
 
 

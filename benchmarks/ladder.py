@@ -51,7 +51,7 @@ NAMES = (
     "maxherding:sample=20000",
 )
 LIMIT, GIGABYTES, SAMPLE = 3600, 4.0, 20_000
-# Images for peers that hold all pairs, or all rows as lists, in memory.
+# The most images for peers in FOR_FEW_IMAGES.
 FEW = 10_000
 
 
@@ -147,12 +147,12 @@ def main():
         return
     args = arguments()
     if not args.draw:
-        race(clustered(args.folder, max(args.n), DIMENSIONS, np.float16), args)
+        measure(clustered(args.folder, max(args.n), DIMENSIONS, np.float16), args)
     draw(RESULTS / "ladder.csv", RESULTS / "ladder.svg", ("gigabytes", "peak memory in GB"), GIGABYTES)
 
 
-def race(file, args):
-    """Run what is not recorded yet."""
+def measure(file, args):
+    """Run and record the selections that have no line yet."""
     for strategy, knobs in map(parsed, [*args.names, *(implementations.PEERS if args.peers else [])]):
         for n in sorted(args.n):
             if strategy in implementations.FOR_FEW_IMAGES and n > FEW:

@@ -92,7 +92,7 @@ def command(
     from initpools_cli.cli.tables import show_card, show_comparison
     from initpools_cli.core.errors import UserError
     from initpools_cli.core.files import require_ending
-    from initpools_cli.labeling.loop_embeddings import tell_change
+    from initpools_cli.labeling.loop_embeddings import report_change
     from initpools_cli.reporting.export import read_exports, require_images, write_exports
     from initpools_cli.reporting.pool_table import FORMATS, records, write_pool
     from initpools_cli.steps.backend import on_backend
@@ -150,7 +150,7 @@ def command(
         pool = select_pool(provider)
         folder = None if pool.step is None else pool.step.folder
         if source and provider.context is not None and pool.inputs.source.startswith("embed/"):
-            tell_change(provider.context, pool.inputs.source.removeprefix("embed/"))
+            report_change(provider.context, pool.inputs.source.removeprefix("embed/"))
         if folder is not None:
             common.report_done(folder, pool.fresh, f"{len(pool.indices)} images")
         facts = full_card(provider, pool) if card == "full" else pool.card

@@ -30,7 +30,7 @@ def of_first_pool(run: Run) -> LoopEmbeddings | None:
     return None
 
 
-def tell_change(context: Context, name: str) -> None:
+def report_change(context: Context, name: str) -> None:
     """Report that the user has named other embeddings than the labeling loop used."""
     used = context.loop_embeddings(context.run)
     if used is not None and name != used.name:

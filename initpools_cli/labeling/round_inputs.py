@@ -13,7 +13,7 @@ from initpools_cli.core.config import AlTable
 from initpools_cli.core.errors import UserError
 from initpools_cli.datasets.multilabel import one_class_error, require_classes
 from initpools_cli.labeling.label_history import LabelHistory, labeled_so_far
-from initpools_cli.labeling.loop_embeddings import of_loop, tell_change
+from initpools_cli.labeling.loop_embeddings import of_loop, report_change
 from initpools_cli.labeling.stopping import refuse_without_audit
 from initpools_cli.steps.context import Context
 from initpools_cli.steps.run_provider import RunProvider
@@ -161,7 +161,7 @@ def resolve_round(
     codes[labeled.rows] = labeled_codes
     experiment_data, reads = build_experiment(provider, spec, {"train": codes}, len(labeled.classes), data.kept)
     if provider.source:
-        tell_change(context, experiment_data.encoder)
+        report_change(context, experiment_data.encoder)
     settings = build_settings(context, spec, init_budget=0, rounds=1, candidates=1.0)
     return RoundInputs(context, labeled, spec, experiment_data, settings, reads)
 
